@@ -1,0 +1,18 @@
+"""Run trained APCodec models: audio to codes and back, without PyTorch.
+
+codec = apcodec_deploy.load()                       # the embedded demo model; load("bundle/") for yours
+encoded = codec.encode(audio, sample_rate=48000)    # float (N,) or (C, N) -> EncodedAudio
+audio = codec.decode(encoded)                       # float32, exactly the input's shape
+encoded.save("a.apc")
+encoded = apcodec_deploy.EncodedAudio.load("a.apc")
+"""
+
+from __future__ import annotations
+
+from apcodec_deploy.codec import Codec, load
+from apcodec_deploy.encoded import EncodedAudio
+from apcodec_deploy.errors import ApcodecError, AudioError, BitstreamError, BundleError
+
+__all__ = ["ApcodecError", "AudioError", "BitstreamError", "BundleError", "Codec", "EncodedAudio", "load"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,125 @@
+"""Write audio files block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from apcodec_deploy.errors import AudioError, OutputError
+
+FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS")}
+"""What can be written: the container and its usual subtype."""
+_RIFF_LIMIT = (1 << 32) - (1 << 16)
+_SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """A container and how it holds samples.
+
+    Attributes:
+        name: ``wav``, ``flac`` or ``ogg``.
+        subtype: libsndfile's name, such as ``PCM_16``, ``PCM_24``, ``FLOAT``, ``VORBIS``, ``OPUS``.
+    """
+
+    name: str
+    subtype: str
+
+    @classmethod
+    def of(cls, name: str, subtype: str | None = None) -> AudioFormat:
+        """The format of a name, with its usual subtype if none is given.
+
+        Raises:
+            AudioError: There is no such format, or it has no such subtype.
+        """
+        if name not in FORMATS:
+            raise AudioError(f"no format is called {name!r}; there are: {', '.join(FORMATS)}")
+        container, usual = FORMATS[name]
+        chosen = (subtype or usual).upper()
+        if not soundfile.check_format(container, chosen):
+            raise AudioError(
+                f"{name} has no subtype {chosen}; it has: {', '.join(soundfile.available_subtypes(container))}"
+            )
+        return cls(name, chosen)
+
+    @property
+    def suffix(self) -> str:
+        """With its dot."""
+        return f".{self.name}"
+
+    @property
+    def integer(self) -> bool:
+        """Whether samples beyond full scale must be clipped."""
+        return self.subtype.startswith("PCM") or self.subtype in ("ULAW", "ALAW") or "ADPCM" in self.subtype
+
+    def container(self, channels: int, samples: int) -> str:
+        """libsndfile's container: RF64 where a WAV of this size would pass 4 GB."""
+        size = samples * channels * _SAMPLE_BYTES.get(self.subtype, 2)
+        return "RF64" if self.name == "wav" and size > _RIFF_LIMIT else FORMATS[self.name][0]
+
+
+class AudioWriter:
+    """An audio file, open for writing.
+
+    Attributes:
+        clipped: Samples so far that were beyond full scale and had to be cut to it.
+    """
+
+    def __init__(self, path: Path, form: AudioFormat, sample_rate: int, channels: int, samples: int) -> None:
+        """Create a file.
+
+        Args:
+            path: Where.
+            form: How.
+            sample_rate: Hz.
+            channels: Channels.
+            samples: Samples per channel to come.
+
+        Raises:
+            OutputError: The format does not take this rate or so many channels, or the file cannot be created.
+        """
+        self.clipped = 0
+        self._integer = form.integer
+        self._block = sample_rate
+        try:
+            self._file = soundfile.SoundFile(
+                path, "w", sample_rate, channels, form.subtype, format=form.container(channels, samples)
+            )
+        except (soundfile.SoundFileError, ValueError) as error:
+            reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
+            raise OutputError(
+                f"{form.name} {form.subtype} cannot hold {channels} channels at {sample_rate} Hz ({reason}); "
+                "choose another --to or --subtype"
+            ) from error
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, audio: NDArray[np.float32]) -> None:
+        """Append audio (C, n).
+
+        Raises:
+            AudioError: A sample is not finite, which no format could hold.
+            OutputError: The disk is full, or the like.
+        """
+        if not np.isfinite(audio).all():
+            raise AudioError("the decoder made a sample that is not finite; please report this model")
+        if self._integer:
+            self.clipped += int((np.abs(audio) > 1).sum())
+            audio = np.clip(audio, -1, 1)
+        try:
+            # libsndfile's Vorbis encoder keeps a whole write on its stack and crashes on long ones.
+            for start in range(0, audio.shape[1], self._block):
+                self._file.write(audio[:, start : start + self._block].T)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise OutputError(f"writing failed: {error}") from error

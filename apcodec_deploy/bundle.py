@@ -1,0 +1,168 @@
+"""A bundle on disk: a directory with ``model.json`` and one single-file ONNX graph per step of the codec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from apcodec_deploy.errors import BundleError
+from apcodec_deploy.spec import ModelSpec
+
+FORMAT = "apcodec-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "model.json"
+OPSET = 20
+EMBEDDED = "demo"
+
+# How protobuf writes the key of an external tensor's file name: field 1, eight bytes, then field 2 follows.
+_EXTERNAL_DATA = b"\x0a\x08location\x12"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSignature:
+    """One input or output of a graph: its name, its numpy element type, and its axes, a name for each dynamic one."""
+
+    name: str
+    dtype: str
+    dims: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSignature:
+    """What goes in and out of one graph."""
+
+    name: str
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+
+
+def _signature(name: str, inputs: str, outputs: str) -> GraphSignature:
+    """Read ``logamp:float32(batch,-,frames)``; ``-`` is an axis that the model fixes."""
+
+    def tensors(text: str) -> tuple[TensorSignature, ...]:
+        result = []
+        for part in text.split():
+            tensor, dims = part.removesuffix(")").split("(")
+            label, dtype = tensor.split(":")
+            result.append(TensorSignature(label, dtype, tuple(None if dim == "-" else dim for dim in dims.split(","))))
+        return tuple(result)
+
+    return GraphSignature(name, tensors(inputs), tensors(outputs))
+
+
+GRAPHS = {
+    graph.name: graph
+    for graph in (
+        _signature(
+            "stft",
+            "audio:float32(batch,samples)",
+            "logamp:float32(batch,-,frames) phase:float32(batch,-,frames)",
+        ),
+        _signature(
+            "encoder",
+            "logamp:float32(batch,-,frames) phase:float32(batch,-,frames)",
+            "latent:float32(batch,-,latents)",
+        ),
+        _signature("quantizer", "latent:float32(batch,-,latents)", "codes:int32(batch,-,latents)"),
+        _signature("dequantizer", "codes:int32(batch,-,latents)", "latent:float32(batch,-,latents)"),
+        _signature(
+            "decoder",
+            "latent:float32(batch,-,latents)",
+            "real:float32(batch,-,frames) imag:float32(batch,-,frames)",
+        ),
+        _signature(
+            "istft",
+            "real:float32(batch,-,frames) imag:float32(batch,-,frames)",
+            "audio:float32(batch,samples)",
+        ),
+    )
+}
+"""The six graphs, in the order in which audio passes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """An exported model.
+
+    Attributes:
+        path: Its directory.
+        name: What its maker called it.
+        fingerprint: Hex SHA-256 of the checkpoint it was made from, whatever the export.
+        spec: The model's numbers.
+        manifest: All of ``model.json``.
+    """
+
+    path: Path
+    name: str
+    fingerprint: str
+    spec: ModelSpec
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def embedded(cls) -> Bundle:
+        """The demo model that ships with this package: small and briefly trained, for trying the tool."""
+        return cls.open(Path(str(resources.files("apcodec_deploy"))) / "bundles" / EMBEDDED)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Read a bundle's ``model.json``; the graphs are read when they are needed.
+
+        Raises:
+            BundleError: It is no bundle, an incomplete one, or of a newer format.
+        """
+        path = Path(path)
+        file = path / MANIFEST
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"{path} is not a bundle ({error}); make one with: apcodec export CHECKPOINT_DIR BUNDLE"
+            ) from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise BundleError(f"{file} does not describe a bundle; expected a JSON object with format {FORMAT!r}")
+        if (version := manifest.get("format_version")) != FORMAT_VERSION:
+            raise BundleError(
+                f"{file} has format version {version!r}, this program reads {FORMAT_VERSION}: update it or export anew"
+            )
+        try:
+            fingerprint, held, numbers = str(manifest["fingerprint"]), manifest["graphs"], manifest["spec"]
+            missing = [name for name in GRAPHS if not re.fullmatch("[0-9a-f]{64}", str(held[name]["sha256"]))]
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"{file} is incomplete: {error!r} is missing; export the checkpoint again") from error
+        if missing or not re.fullmatch("[0-9a-f]{64}", fingerprint) or not isinstance(numbers, dict):
+            raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
+        name = str(manifest.get("name", path.name))
+        return cls(
+            path=path,
+            name=name,
+            fingerprint=fingerprint,
+            spec=ModelSpec.from_dict(numbers),
+            manifest=manifest,
+        )
+
+    def graph(self, name: str) -> bytes:
+        """One graph, serialized, after its checksum was compared with ``model.json``.
+
+        Raises:
+            BundleError: It is missing, is not the file that was exported, or keeps weights in other files.
+        """
+        file = self.path / f"{name}.onnx"
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{file} cannot be read ({error.strerror}); export the checkpoint again") from error
+        expected = self.manifest["graphs"][name]["sha256"]
+        if (found := hashlib.sha256(data).hexdigest()) != expected:
+            raise BundleError(
+                f"{file} is not the graph that was exported: its SHA-256 is {found[:16]}…, {MANIFEST} says "
+                f"{expected[:16]}…; export the checkpoint again"
+            )
+        if _EXTERNAL_DATA in data:
+            raise BundleError(f"{file} keeps weights in other files, which a bundle must not")
+        return data

@@ -1,0 +1,1 @@
+"""The ``apcodec`` command: parses, calls the library, prints."""

@@ -1,0 +1,43 @@
+"""``apcodec decode``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.audio.writer import FORMATS, AudioFormat
+from apcodec_deploy.cli import options as shared
+from apcodec_deploy.cli.conversion import report, run_tasks
+from apcodec_deploy.cli.outputs import tasks_for
+from apcodec_deploy.codec import load
+from apcodec_deploy.transcoding.conversion import ConversionOptions
+
+
+def decode(
+    inputs: Annotated[list[Path], typer.Argument(help=".apc files.", metavar="IN...")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file for one input, else a folder.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help=f"{', '.join(FORMATS)}; else what -o ends in, else wav.")
+    ] = None,
+    subtype: shared.Subtype = None,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Decode damaged files, with silence in the gaps.")] = False,
+    model: shared.Model = None,
+    backend: shared.BackendName = "auto",
+    precision: shared.Precision = "auto",
+    device: shared.Device = "auto",
+    window: shared.Window = None,
+    jobs: shared.Jobs = 1,
+    threads: shared.Threads = None,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+) -> None:
+    """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
+    shared.check_device(precision, device)
+    ending = output.suffix[1:].lower() if output and not output.is_dir() else ""
+    form = AudioFormat.of(to or (ending if ending in FORMATS else "wav"), subtype)
+    tasks = tasks_for(inputs, output, form.name)
+    codec = load(model, backend, threads=threads)
+    options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
+    report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)

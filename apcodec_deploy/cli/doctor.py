@@ -1,0 +1,111 @@
+"""``apcodec doctor``: what works here, what does not and why."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+import numpy as np
+import typer
+
+from apcodec_deploy import __version__
+from apcodec_deploy.backends.onnxruntime import available_cpus
+from apcodec_deploy.cli import options as shared
+from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.codec import load
+from apcodec_deploy.errors import ApcodecError
+
+_EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``ok``, ``missing`` (optional) or ``broken``."""
+
+    subject: str
+    state: str
+    detail: str
+
+
+def doctor(model: shared.Model = None, json: shared.Json = False) -> None:
+    """Say what runs here, what does not and why, with versions; exit 1 if audio cannot be coded."""
+    findings = examine(model)
+    if json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            result(f"{finding.state:<8} {finding.subject:<14} {finding.detail}")
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(model: shared.Model = None) -> list[Finding]:
+    """Everything that this program needs, looked at."""
+    return [
+        Finding("apcodec-deploy", "ok", __version__),
+        Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}, {available_cpus()} CPUs"),
+        _onnxruntime(),
+        _audio(),
+        _codec(model),
+        _export(),
+    ]
+
+
+def _onnxruntime() -> Finding:
+    try:
+        import onnxruntime
+    except Exception as error:  # a broken native library can raise anything
+        return Finding(
+            "onnxruntime", "broken", f"cannot be imported: {error}; pip install --force-reinstall onnxruntime"
+        )
+    held = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    detail = f"{onnxruntime.__version__}, providers {', '.join(onnxruntime.get_available_providers())}"
+    if len(held) > 1:
+        return Finding(
+            "onnxruntime",
+            "broken",
+            f"{' and '.join(held)} are both installed and overwrite each other; "
+            "pip uninstall both, then install the one you want",
+        )
+    return Finding("onnxruntime", "ok", detail)
+
+
+def _audio() -> Finding:
+    import soundfile
+    import soxr
+
+    formats = soundfile.available_formats()
+    lacking = [name for name in ("WAV", "FLAC", "OGG", "MP3") if name not in formats]
+    versions = f"{soundfile.__libsndfile_version__}, soxr {soxr.__version__}"
+    if lacking:
+        return Finding("audio", "broken", f"{versions} cannot read {', '.join(lacking)}; pip install -U soundfile")
+    return Finding("audio", "ok", f"{versions}; reads wav, flac, ogg, opus, mp3")
+
+
+def _codec(model: shared.Model) -> Finding:
+    """Load a model, verify its files, and pass a tenth of a second through it."""
+    try:
+        with load(model) as codec:
+            tone = 0.1 * np.sin(np.arange(codec.sample_rate // 10, dtype=np.float32) / 20)
+            decoded = codec.decode(codec.encode(tone))
+            if decoded.shape != tone.shape or not np.isfinite(decoded).all() or not decoded.any():
+                return Finding("model", "broken", f"{codec!r} does not give back audio; export the checkpoint again")
+            return Finding("model", "ok", f"{codec!r}, fingerprint {codec.fingerprint[:16]}, coded a tone")
+    except ApcodecError as error:
+        return Finding("model", "broken", str(error))
+
+
+def _export() -> Finding:
+    versions = {name: _version(name) for name in _EXPORT_PACKAGES}
+    if lacking := [name for name, version in versions.items() if not version]:
+        advice = "only 'apcodec export' needs them: pip install 'apcodec-deploy[export]'"
+        return Finding("export", "missing", f"{', '.join(lacking)} not installed; {advice}")
+    return Finding("export", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,36 @@
+"""``apcodec encode``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.cli import options as shared
+from apcodec_deploy.cli.conversion import report, run_tasks
+from apcodec_deploy.cli.outputs import tasks_for
+from apcodec_deploy.codec import load
+from apcodec_deploy.transcoding.conversion import ConversionOptions
+from apcodec_deploy.transcoding.naming import CODES
+
+
+def encode(
+    inputs: Annotated[list[Path], typer.Argument(help="Audio files.", metavar="IN...")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file for one input, else a folder.")] = None,
+    model: shared.Model = None,
+    backend: shared.BackendName = "auto",
+    precision: shared.Precision = "auto",
+    device: shared.Device = "auto",
+    window: shared.Window = None,
+    jobs: shared.Jobs = 1,
+    threads: shared.Threads = None,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+) -> None:
+    """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o."""
+    shared.check_device(precision, device)
+    tasks = tasks_for(inputs, output, CODES)
+    codec = load(model, backend, threads=threads)
+    options = ConversionOptions(form=None, window=window, overwrite=overwrite)
+    report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)

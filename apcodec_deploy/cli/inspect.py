@@ -1,0 +1,95 @@
+"""``apcodec inspect``: what a bundle or a .apc file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apcodec_deploy.bitstream.reader import BitstreamReader
+from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.cli import options as shared
+from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.files import open_input
+
+
+def inspect(
+    path: Annotated[Path | None, typer.Argument(help="A bundle or a .apc file; else the embedded model.")] = None,
+    json: shared.Json = False,
+) -> None:
+    """Check a bundle or a .apc file to the last checksum, and print what it is."""
+    if path is None or path.is_dir():
+        facts = describe_bundle(Bundle.embedded() if path is None else Bundle.open(path))
+    else:
+        facts = describe_codes(path)
+    if json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            result(f"{key}:")
+            for name, each in value.items():
+                result(f"  {name:<24}{each}")
+        else:
+            result(f"{key:<26}{value}")
+
+
+def describe_bundle(bundle: Bundle) -> dict[str, Any]:
+    """The facts of a bundle, after every graph's checksum was compared.
+
+    Raises:
+        BundleError: A graph is missing or is not the one that was exported.
+    """
+    spec = bundle.spec
+    sizes = {name: len(bundle.graph(name)) for name in GRAPHS}
+    checks = bundle.manifest.get("verification", {}).get("checks", {})
+    return {
+        "kind": "bundle",
+        "name": bundle.name,
+        "fingerprint": bundle.fingerprint,
+        "sample_rate_hz": spec.sample_rate,
+        "bitrate_bps": spec.bitrate,
+        "latents_per_second": spec.latent_rate,
+        "default_window_seconds": round(spec.window_latents / spec.latent_rate, 3),
+        "spec": spec.to_dict(),
+        "graph_bytes": sizes,
+        "largest_error_vs_pytorch": {name: check.get("worst") for name, check in checks.items()},
+        "exporter": bundle.manifest.get("exporter", {}),
+    }
+
+
+def describe_codes(path: Path) -> dict[str, Any]:
+    """The facts of a ``.apc`` file, after every chunk's checksum was compared.
+
+    Raises:
+        BitstreamError: It is damaged or no ``.apc`` file.
+    """
+    with open_input(path) as file:
+        try:
+            reader = BitstreamReader(file)
+            for _ in reader.chunks():
+                pass
+        except BitstreamError as error:
+            raise type(error)(f"{path}: {error}") from error
+    header = reader.header
+    seconds = header.samples / header.sample_rate
+    window = "whole" if header.layout.whole else f"{header.layout.core} + 2 x {header.layout.context} latents"
+    return {
+        "kind": "apc",
+        "fingerprint": header.fingerprint,
+        "sample_rate_hz": header.sample_rate,
+        "model_rate_hz": header.model_rate,
+        "channels": header.channels,
+        "samples": header.samples,
+        "seconds": round(seconds, 6),
+        "codebooks": header.codebooks,
+        "bits_per_code": header.bits_per_code,
+        "samples_per_latent": header.samples_per_latent,
+        "latents": header.latents,
+        "window": window,
+        "chunks": header.chunks,
+        "bytes": header.file_bytes,
+        "bits_per_second": round(8 * header.file_bytes / seconds, 1),
+    }

@@ -1,0 +1,80 @@
+"""``apcodec``: finds its commands by entry point, loads one when it is called, and turns our errors into one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from apcodec_deploy import __version__
+from apcodec_deploy.cli.console import result, say
+from apcodec_deploy.errors import ApcodecError
+
+GROUP = "apcodec_deploy.commands"
+INTERRUPTED = 130
+
+
+def _commands() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+class _LazyCommands(TyperGroup):
+    """Commands by entry point: every package of this project brings its own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_commands())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if (point := _commands().get(cmd_name)) is None:
+            return None
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(point.load())
+        command = typer.main.get_command(single)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_LazyCommands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        result(f"apcodec-deploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Run trained APCodec models: audio to codes and back, folders of it, without PyTorch."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 if all went well, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
+    try:
+        app()
+    except ApcodecError as error:
+        say(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("stopped; nothing is left half written")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

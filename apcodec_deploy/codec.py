@@ -1,0 +1,340 @@
+"""Audio to codes and back: the object that a user holds.
+
+The way of a clip:  audio at any rate -> resample -> windows -> backend -> codes, and back:
+codes -> windows -> backend -> join -> resample -> exactly the samples that came in. Everything is a stream of blocks,
+so an array in memory and an hour on disk take the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.audio.resampling import check_rate, exactly, resample
+from apcodec_deploy.backends.base import AUTO, Backend, create
+from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
+from apcodec_deploy.bitstream.reader import Gap
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.encoded import EncodedAudio
+from apcodec_deploy.errors import AudioError, BitstreamError, ModelMismatchError
+from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
+
+MAX_WINDOW_LATENTS = 90_000
+"""The longest piece that is coded at once: 10 minutes at 150 latents per second, about 15 GB with a full-size model.
+Longer clips need windows."""
+
+WindowLength = float | str | None
+"""``"whole"``, seconds, or None for the model's (or the file's) own."""
+
+
+class _Piece(NamedTuple):
+    """A window of one of several clips: (C, n) audio or (C, Q, n) codes."""
+
+    clip: int
+    window: Window
+    items: NDArray[Any]
+
+
+class Codec:
+    """A model with the backend that runs it. Safe to use from several threads.
+
+    Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size`` and
+    everything else of ``spec``.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self.bundle = bundle
+        self.backend = backend
+        self.spec: ModelSpec = bundle.spec
+        self.sample_rate = self.spec.sample_rate
+        self.bitrate = self.spec.bitrate
+        self.latent_rate = self.spec.latent_rate
+        self.num_codebooks = self.spec.num_codebooks
+        self.codebook_size = self.spec.codebook_size
+        self.samples_per_latent = self.spec.samples_per_latent
+        self.fingerprint = bundle.fingerprint
+
+    def __enter__(self) -> Codec:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.bundle.name}: {self.sample_rate} Hz, {self.bitrate:g} bit/s, {self.backend.name}>"
+
+    def close(self) -> None:
+        """Free the backend."""
+        self.backend.close()
+
+    def encode(
+        self, audio: NDArray[np.floating[Any]], sample_rate: int | None = None, *, window: WindowLength = None
+    ) -> EncodedAudio:
+        """Code one clip.
+
+        Args:
+            audio: Float samples, full scale at 1: (N,) or (C, N), N at least 1. Channels are coded one by one.
+            sample_rate: Hz; the model's own where None. Other rates are resampled.
+            window: ``"whole"`` codes the clip in one piece, as the published inference does; a number of seconds cuts
+                it into windows of that length; None takes the model's default.
+
+        Raises:
+            AudioError: The array has no samples, too many axes, no floats, or values that are not finite.
+        """
+        return self.encode_batch([audio], sample_rate, window=window)[0]
+
+    def decode(self, encoded: EncodedAudio, *, window: WindowLength = None) -> NDArray[np.float32]:
+        """Decode one clip: float32 of exactly the shape and at the rate that was encoded.
+
+        Args:
+            encoded: Codes of this model.
+            window: As in ``encode``; None takes the windows that the codes were made with.
+
+        Raises:
+            ModelMismatchError: The codes are another model's.
+        """
+        return self.decode_batch([encoded], window=window)[0]
+
+    def encode_batch(
+        self,
+        audio: Sequence[NDArray[np.floating[Any]]],
+        sample_rate: int | None = None,
+        *,
+        window: WindowLength = None,
+    ) -> list[EncodedAudio]:
+        """Code several clips of one sample rate; each gets the codes that it gets alone. See ``encode``."""
+        clips = [_checked(clip) for clip in audio]
+        layout = self.layout(window)
+        rate = check_rate(self.sample_rate if sample_rate is None else sample_rate)
+        headers = [
+            self.header(rate, clip.shape[0], layout, one_dimensional=np.ndim(given) == 1)
+            for clip, given in zip(clips, audio, strict=True)
+        ]
+        pieces = (
+            _Piece(index, *cut)
+            for index, clip in enumerate(clips)
+            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec)
+        )
+        codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
+        for piece, result in self._run(pieces, self._encode_rows):
+            codes[piece.clip].append(_kept_codes(piece, result))
+        joined = [np.concatenate(parts, axis=2) for parts in codes]
+        return [
+            EncodedAudio(part, header.counted(clip.shape[1], part.shape[2]))
+            for part, header, clip in zip(joined, headers, clips, strict=True)
+        ]
+
+    def decode_batch(
+        self, encoded: Sequence[EncodedAudio], *, window: WindowLength = None
+    ) -> list[NDArray[np.float32]]:
+        """Decode several clips; each gives the audio that it gives alone. See ``decode``."""
+        for clip in encoded:
+            self.check(clip.header)
+        pieces = (
+            _Piece(index, *cut)
+            for index, clip in enumerate(encoded)
+            for cut in cut_codes([clip.codes], self.layout(window, clip.header.layout))
+        )
+        windows: list[list[tuple[Window, NDArray[np.float32]]]] = [[] for _ in encoded]
+        for piece, result in self._run(pieces, self._decode_rows):
+            windows[piece.clip].append((piece.window, result))
+        clips = []
+        for clip, parts in zip(encoded, windows, strict=True):
+            audio = np.concatenate(list(self._finish(parts, clip.header, clip.gaps)), axis=1)
+            clips.append(audio[0] if clip.header.one_dimensional else audio)
+        return clips
+
+    def encode_stream(
+        self, blocks: Iterable[NDArray[np.float32]], sample_rate: int, layout: WindowLayout
+    ) -> Iterator[NDArray[np.int16]]:
+        """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
+        audio = resample(blocks, sample_rate, self.sample_rate)
+        pieces = (_Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))
+        for piece, result in self._run(pieces, self._encode_rows):
+            yield _kept_codes(piece, result)
+
+    def decode_stream(
+        self,
+        blocks: Iterable[NDArray[np.int16]],
+        header: Header,
+        gaps: Sequence[Gap] = (),
+        *,
+        window: WindowLength = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Decode a stream of codes (C, Q, n) in bounded memory: audio (C, n), ``header.samples`` in all.
+
+        Args:
+            blocks: The codes that ``header`` describes.
+            header: Checked against this model.
+            gaps: Latents to silence; the sequence may grow while the stream is read.
+            window: As in ``decode``.
+        """
+        self.check(header)
+        pieces = (_Piece(0, *cut) for cut in cut_codes(blocks, self.layout(window, header.layout)))
+        results = ((piece.window, audio) for piece, audio in self._run(pieces, self._decode_rows))
+        yield from self._finish(results, header, gaps)
+
+    def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
+        """The windows to use: what the user asked for, else a file's, else the model's."""
+        layout = default if default is not None and window is None else WindowLayout.of(self.spec, window)
+        if layout.length > MAX_WINDOW_LATENTS:
+            seconds = MAX_WINDOW_LATENTS / self.latent_rate
+            raise AudioError(
+                f"windows of {layout.length / self.latent_rate:.0f} s; at most {seconds:.0f} s fit in memory"
+            )
+        return layout
+
+    def header(
+        self,
+        sample_rate: int,
+        channels: int,
+        layout: WindowLayout,
+        *,
+        one_dimensional: bool,
+        trailer: bool = False,
+    ) -> Header:
+        """The header of a clip that this model is going to code; its counts are not known yet."""
+        return Header(
+            fingerprint=self.fingerprint[: 2 * FINGERPRINT_BYTES],
+            sample_rate=sample_rate,
+            model_rate=self.sample_rate,
+            channels=channels,
+            samples=0,
+            latents=0,
+            codebooks=self.num_codebooks,
+            bits_per_code=self.spec.bits_per_code,
+            samples_per_latent=self.samples_per_latent,
+            layout=layout,
+            one_dimensional=one_dimensional,
+            trailer=trailer,
+        )
+
+    def check(self, header: Header) -> None:
+        """Refuse codes of another model.
+
+        Raises:
+            ModelMismatchError: The fingerprint or a number differs.
+        """
+        own = self.header(header.sample_rate, header.channels, header.layout, one_dimensional=header.one_dimensional)
+        if header.fingerprint != own.fingerprint:
+            raise ModelMismatchError(
+                f"these codes were made by model {header.fingerprint}, this is {own.fingerprint} ({self.bundle.name}); "
+                "name the bundle that made them with --model"
+            )
+        for name in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
+            if (found := getattr(header, name)) != (expected := getattr(own, name)):
+                raise ModelMismatchError(f"the header says {name} = {found}, this model has {expected}: it was altered")
+
+    def _run(
+        self, pieces: Iterable[_Piece], run: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> Iterator[tuple[_Piece, NDArray[Any]]]:
+        """Run windows in batches of equal length; those of one clip come back in order.
+
+        Equal, because padding would change the statistics that the network normalises by. All windows of a clip have
+        one length, so first in, first out per length keeps their order.
+        """
+        waiting: dict[int, list[_Piece]] = {}
+        for piece in pieces:
+            self._check_length(piece)
+            batch = waiting.setdefault(piece.items.shape[-1], [])
+            batch.append(piece)
+            if sum(len(each.items) for each in batch) >= self.backend.batch_limit:
+                yield from self._run_batch(waiting.pop(piece.items.shape[-1]), run)
+        for batch in waiting.values():
+            yield from self._run_batch(batch, run)
+
+    def _run_batch(
+        self, batch: list[_Piece], run: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> Iterator[tuple[_Piece, NDArray[Any]]]:
+        rows = np.concatenate([piece.items for piece in batch])
+        limit = self.backend.batch_limit
+        results = np.concatenate([run(rows[start : start + limit]) for start in range(0, len(rows), limit)])
+        start = 0
+        for piece in batch:
+            yield piece, results[start : start + len(piece.items)]
+            start += len(piece.items)
+
+    def _check_length(self, piece: _Piece) -> None:
+        latents = piece.window.stop - piece.window.start
+        if latents > MAX_WINDOW_LATENTS:
+            seconds, most = latents / self.latent_rate, MAX_WINDOW_LATENTS / self.latent_rate
+            raise AudioError(
+                f"a clip of {seconds:.0f} s does not fit in memory whole (at most {most:.0f} s); use windows"
+            )
+
+    def _encode_rows(self, audio: NDArray[np.float32]) -> NDArray[np.int16]:
+        """Codes of rows of audio. A clip too short for the transform to reflect its edges is followed by silence."""
+        short = max(self.spec.min_samples - audio.shape[1], 0)
+        codes = self.backend.encode(np.pad(audio, ((0, 0), (0, short))) if short else np.ascontiguousarray(audio))
+        return codes.astype(np.int16)
+
+    def _decode_rows(self, codes: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Audio of rows of codes, which are range-checked before any graph looks them up."""
+        if codes.min() < 0 or codes.max() >= self.codebook_size:
+            raise BitstreamError(
+                f"codes from {codes.min()} to {codes.max()}; this model has 0 to {self.codebook_size - 1}"
+            )
+        return self.backend.decode(np.ascontiguousarray(codes.astype(np.int32)))
+
+    def _finish(
+        self, windows: Iterable[tuple[Window, NDArray[np.float32]]], header: Header, gaps: Sequence[Gap]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Joined, silenced in the gaps, at the source's rate and of its exact length."""
+        joined = _silenced(join_audio(windows, self.spec), gaps, self.samples_per_latent)
+        return exactly(resample(joined, self.sample_rate, header.sample_rate), header.samples)
+
+
+def load(bundle: str | Path | None = None, backend: str = AUTO, *, threads: int | None = None) -> Codec:
+    """Load a model.
+
+    Args:
+        bundle: A directory made by ``apcodec export``; the embedded demo model where None.
+        backend: ``auto`` takes the fastest that works here.
+        threads: CPU threads for one call; all that this process may use where None.
+
+    Raises:
+        BundleError: It is no bundle, or a damaged one.
+        BackendError: The backend does not work here.
+    """
+    opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
+    return Codec(opened, create(opened, backend, threads=threads))
+
+
+def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Audio as float32 (C, N), or an error that says what is wrong with it."""
+    array = np.asarray(audio)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AudioError(f"audio of type {array.dtype}; floats with full scale at 1 are expected (int16 / 32768)")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise AudioError(
+            f"audio of shape {list(array.shape)}; (samples,) or (channels, samples) with at least 1 is expected"
+        )
+    clip = np.atleast_2d(array).astype(np.float32, copy=False)
+    if not np.isfinite(clip).all():
+        raise AudioError(f"{int((~np.isfinite(clip)).sum())} samples are NaN or infinite")
+    return clip
+
+
+def _kept_codes(piece: _Piece, codes: NDArray[np.int16]) -> NDArray[np.int16]:
+    return codes[:, :, piece.window.kept]
+
+
+def _silenced(blocks: Iterable[NDArray[np.float32]], gaps: Sequence[Gap], unit: int) -> Iterator[NDArray[np.float32]]:
+    """Zero the samples of the latents in ``gaps``."""
+    position = 0
+    for block in blocks:
+        for gap in gaps:
+            start, stop = gap.start * unit - position, gap.stop * unit - position
+            if start < block.shape[1] and stop > 0:
+                block = block.copy()
+                block[:, max(start, 0) : stop] = 0
+        position += block.shape[1]
+        yield block

@@ -1,0 +1,89 @@
+"""Coded audio: the codes of a clip with everything that is needed to decode them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.bitstream.header import Header
+from apcodec_deploy.bitstream.reader import BitstreamReader, Gap
+from apcodec_deploy.bitstream.writer import BitstreamWriter
+from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.files import open_input, written_whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedAudio:
+    """The codes of one clip.
+
+    Attributes:
+        codes: (C, Q, L) int16: channels, codebooks, latents.
+        header: What a ``.apc`` file says of them: rates, lengths, windows, the model's fingerprint.
+        gaps: Latents that a damaged file could not give; they decode to silence.
+    """
+
+    codes: NDArray[np.int16]
+    header: Header
+    gaps: tuple[Gap, ...] = ()
+
+    def __post_init__(self) -> None:
+        expected = (self.header.channels, self.header.codebooks, self.header.latents)
+        if self.codes.shape != expected or self.codes.dtype != np.int16:
+            raise BitstreamError(
+                f"codes are {self.codes.dtype} {list(self.codes.shape)}; int16 {list(expected)} is what the header says"
+            )
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the audio that was coded."""
+        return self.header.sample_rate
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel of the audio that was coded."""
+        return self.header.samples
+
+    @property
+    def channels(self) -> int:
+        """Channels."""
+        return self.header.channels
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.header.samples / self.header.sample_rate
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the fingerprint of the model that made these codes."""
+        return self.header.fingerprint
+
+    def save(self, path: str | Path, *, overwrite: bool = True) -> None:
+        """Write a ``.apc`` file; it appears whole or not at all.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with written_whole(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
+            writer = BitstreamWriter(file, self.header)
+            writer.write(self.codes)
+            writer.finish(self.header.samples)
+
+    @classmethod
+    def load(cls, path: str | Path, *, salvage: bool = False) -> EncodedAudio:
+        """Read a ``.apc`` file; no model is needed.
+
+        Args:
+            path: The file.
+            salvage: Read a damaged file as far as it goes; ``gaps`` says what is missing.
+
+        Raises:
+            BitstreamError: It is damaged, newer or no ``.apc`` file; the message says what and where.
+        """
+        with open_input(Path(path)) as file:
+            reader = BitstreamReader(file, salvage=salvage)
+            codes = np.concatenate(list(reader.chunks()), axis=2)
+            return cls(codes, reader.header, tuple(reader.gaps))

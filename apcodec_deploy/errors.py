@@ -1,0 +1,79 @@
+"""Every error that this project raises on purpose.
+
+    ApcodecError
+    ├── AudioError               audio that cannot be read, coded or written
+    ├── BackendError             a backend that does not work here
+    ├── BitstreamError           a .apc file that is damaged, foreign or not one at all
+    │   └── ModelMismatchError   codes of another model
+    ├── BundleError              a bundle that is incomplete, damaged or too new
+    ├── CheckpointError          weights or a config that do not make a known model
+    ├── ExportError              a graph that could not be made or does not agree with its model
+    ├── MissingDependencyError   an optional package that is not installed
+    └── OutputError              a result that cannot be put where it should go
+
+A message says what was found, what was expected and what to do. Only the command line turns these into one line
+and an exit code; anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class ApcodecError(Exception):
+    """Any error that this project raises on purpose."""
+
+
+class AudioError(ApcodecError):
+    """Audio that cannot be read, coded or written."""
+
+
+class BackendError(ApcodecError):
+    """A backend that does not work here."""
+
+
+class BitstreamError(ApcodecError):
+    """A ``.apc`` file that is damaged, foreign or not one at all."""
+
+
+class ModelMismatchError(BitstreamError):
+    """Codes that were made by another model."""
+
+
+class BundleError(ApcodecError):
+    """A bundle that is incomplete, damaged or too new."""
+
+
+class CheckpointError(ApcodecError):
+    """Weights or a config that do not make a known model."""
+
+
+class ExportError(ApcodecError):
+    """A graph that could not be made, or that does not agree with its model."""
+
+
+class MissingDependencyError(ApcodecError):
+    """An optional package that is not installed."""
+
+
+class OutputError(ApcodecError):
+    """A result that cannot be put where it should go."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module, or say which extra brings it.
+
+    Args:
+        module: Its import name.
+        extra: The extra of this distribution that installs it.
+
+    Raises:
+        MissingDependencyError: The module, or something that it needs itself, is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{module} cannot be imported ({error}); install it with: pip install 'apcodec-deploy[{extra}]'"
+        ) from error

@@ -1,0 +1,95 @@
+"""Which files of a folder become what, decided before anything is converted."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from apcodec_deploy.errors import AudioError, OutputError
+from apcodec_deploy.files import PARTIAL_SUFFIX
+from apcodec_deploy.transcoding.naming import is_input, output_name
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to convert.
+
+    Attributes:
+        source: The input.
+        target: The output.
+        problem: Why it cannot be converted, known before trying; else None.
+    """
+
+    source: Path
+    target: Path
+    problem: str | None = None
+
+
+def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
+    """Mirror a folder: one task per audio or ``.apc`` file below it, sorted; other files are left alone.
+
+    Links to folders are not followed. The output folder may lie inside the input folder; it is not read.
+
+    Raises:
+        AudioError: The input folder does not exist or holds nothing to convert.
+        OutputError: Input and output are the same folder, or the output is a file.
+    """
+    if not source.exists():
+        raise AudioError(f"{source} does not exist")
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file; a folder is expected")
+    if source.is_file():
+        found: list[tuple[Path, str | None]] = [(source, None)]
+        root = source.parent
+    else:
+        if output.exists() and source.samefile(output):
+            raise OutputError(f"{source} is both input and output; results would stand among their sources")
+        found = sorted(_walk(source, output))
+        root = source
+    if not found:
+        raise AudioError(f"{source} holds no audio and no .apc files")
+    tasks = []
+    for path, problem in found:
+        relative = path.relative_to(root)
+        tasks.append(Task(path, output / relative.parent / output_name(path.name, to), problem))
+    return guarded(tasks)
+
+
+def guarded(tasks: list[Task]) -> list[Task]:
+    """Mark the tasks whose output another one claims, or that would overwrite an input; all others stay."""
+    claims: dict[str, list[Path]] = defaultdict(list)
+    for task in tasks:
+        claims[_key(task.target)].append(task.source)
+    inputs = {_key(task.source) for task in tasks}
+
+    def problem(task: Task) -> str | None:
+        if others := [path for path in claims[_key(task.target)] if path != task.source]:
+            names = " and ".join(str(path) for path in others)
+            return f"{task.target} would hold this file and {names}; rename one, or convert them to different folders"
+        if _key(task.target) in inputs:
+            return f"its output {task.target} is itself an input, which is never overwritten"
+        return task.problem
+
+    return [Task(task.source, task.target, problem(task)) for task in tasks]
+
+
+def _key(path: Path) -> str:
+    """The same for two paths that are one file, where that can be told without the file."""
+    return os.path.normcase(path.absolute())
+
+
+def _walk(source: Path, output: Path) -> Iterator[tuple[Path, str | None]]:
+    excluded = output.resolve()
+    errors: list[OSError] = []
+    for folder, folders, names in os.walk(source, onerror=errors.append):
+        here = Path(folder)
+        folders[:] = [name for name in folders if (here / name).resolve() != excluded]
+        for name in names:
+            path = here / name
+            if is_input(path) and not name.endswith(PARTIAL_SUFFIX):
+                yield path, None
+    for error in errors:
+        yield Path(error.filename), f"cannot be listed: {error.strerror}"

@@ -1,0 +1,1 @@
+"""From a trained APCodec checkpoint to a verified bundle of ONNX graphs."""

@@ -1,0 +1,66 @@
+"""``apcodec export``. Imports nothing heavy, so that ``--help`` works without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.cli.console import print_json, progress_bar, say
+from apcodec_deploy.errors import CheckpointError, require
+
+
+def export(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="CHECKPOINT_DIR BUNDLE; only BUNDLE with --encoder, --decoder and --config.",
+            metavar="[CHECKPOINT_DIR] BUNDLE",
+        ),
+    ],
+    encoder: Annotated[Path | None, typer.Option(help="Encoder weights, instead of a directory.")] = None,
+    decoder: Annotated[Path | None, typer.Option(help="Decoder weights, instead of a directory.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The config.json the model was trained with.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the model; else the bundle's own name.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to stdout.")] = False,
+) -> None:
+    """Turn a trained checkpoint into a verified bundle of ONNX graphs.
+
+    CHECKPOINT_DIR holds config.json and the newest encoder_* and decoder_*, as the published training code writes them.
+    Every graph is compared with PyTorch over lengths, batches and signals before the bundle appears.
+    """
+    for module in ("torch", "onnx", "onnxscript", "safetensors"):
+        require(module, extra="export")
+    from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
+    from apcodec_export.exporting import STEPS, export_bundle
+
+    *directories, bundle = paths
+    if encoder and decoder and config and not directories:
+        files = CheckpointFiles(encoder=encoder, decoder=decoder, config=config)
+    elif len(directories) == 1 and not (encoder or decoder or config):
+        files = CheckpointFiles.find(directories[0])
+    else:
+        raise CheckpointError("name CHECKPOINT_DIR BUNDLE, or --encoder, --decoder and --config with BUNDLE alone")
+    checkpoint = Checkpoint.load(files)
+    for note in checkpoint.notes:
+        say(f"note: {note}")
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=STEPS + 1)
+        made = export_bundle(
+            checkpoint,
+            bundle,
+            name=name,
+            overwrite=overwrite,
+            progress=lambda step: bar.update(task, advance=1, description=step),
+        )
+    if json:
+        print_json(dict(made.manifest))
+    else:
+        worst = {label: check["worst"] for label, check in made.manifest["verification"]["checks"].items()}
+        say(
+            f"{bundle}: {made.spec.family}, {made.spec.sample_rate} Hz, {made.spec.bitrate:g} bit/s, "
+            f"model {made.fingerprint[:16]}"
+        )
+        say("largest errors against PyTorch: " + ", ".join(f"{label} {error:.1e}" for label, error in worst.items()))

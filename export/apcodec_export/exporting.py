@@ -1,0 +1,116 @@
+"""Checkpoint to bundle: load, export, verify, and only then move into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxscript
+import torch
+
+from apcodec_deploy import __version__
+from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
+from apcodec_deploy.errors import OutputError
+from apcodec_export.checkpoint import Checkpoint
+from apcodec_export.graphs import graphs, to_onnx
+from apcodec_export.verification import verify
+
+STEPS = len(GRAPHS) + 1
+"""How often ``export_bundle`` reports progress."""
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    output: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Bundle:
+    """Write a verified bundle; it appears whole or not at all.
+
+    Args:
+        checkpoint: The model.
+        output: The bundle's directory, which must not exist unless ``overwrite``.
+        name: What to call the model; the directory's name where None.
+        overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
+        progress: Called with what begins next, ``STEPS`` times.
+
+    Raises:
+        ExportError: A graph could not be made or differs from PyTorch.
+        OutputError: Something is in the way, or the directory cannot be written.
+    """
+    _check_target(output, overwrite=overwrite)
+    models: dict[str, bytes] = {}
+    for label, graph in graphs(checkpoint).items():
+        progress(f"exporting {label}")
+        models[label] = to_onnx(graph, checkpoint.fingerprint).SerializeToString(deterministic=True)
+    progress("verifying against PyTorch")
+    manifest = _manifest(checkpoint, models, name or output.resolve().name, verify(checkpoint, models))
+    try:
+        _write(output, models, manifest)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+    return Bundle.open(output)
+
+
+def _check_target(output: Path, *, overwrite: bool) -> None:
+    if not output.exists() and not output.is_symlink():
+        return
+    if not overwrite:
+        raise OutputError(f"{output} exists; --overwrite replaces a bundle")
+    if not output.is_dir() or (any(output.iterdir()) and not (output / MANIFEST).is_file()):
+        raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place")
+
+
+def _manifest(
+    checkpoint: Checkpoint, models: dict[str, bytes], name: str, verification: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "fingerprint": checkpoint.fingerprint,
+        "spec": checkpoint.network.spec().to_dict(),
+        "network": asdict(checkpoint.network),
+        "opset": OPSET,
+        "graphs": {
+            label: {"file": f"{label}.onnx", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for label, data in models.items()
+        },
+        "exporter": {
+            "apcodec-deploy": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxscript": onnxscript.__version__,
+        },
+        "verification": verification,
+        "notes": list(checkpoint.notes),
+    }
+
+
+def _write(output: Path, models: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    """Write into a directory beside the target, then rename."""
+    token = secrets.token_hex(4)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh, replaced = (output.with_name(f".{output.name}.{token}.{kind}") for kind in ("part", "old"))
+    try:
+        fresh.mkdir()
+        for label, data in models.items():
+            (fresh / f"{label}.onnx").write_bytes(data)
+        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        if output.exists():
+            output.rename(replaced)
+        fresh.rename(output)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not output.exists() and replaced.exists():
+            replaced.rename(output)
+        shutil.rmtree(replaced, ignore_errors=True)

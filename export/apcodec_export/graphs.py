@@ -1,0 +1,175 @@
+"""The six graphs of a bundle: what each computes, its names and its shapes; and how one becomes ONNX."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from apcodec_deploy import __version__
+from apcodec_deploy.bundle import GRAPHS, OPSET, GraphSignature
+from apcodec_deploy.errors import ExportError
+from apcodec_export.checkpoint import Checkpoint
+from apcodec_export.model.layers import fold_weight_norm
+from apcodec_export.model.quantizer import FoldedSearch, FoldedTables
+from apcodec_export.model.transforms import Istft, Stft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IR_VERSION = 10
+TRACED_LATENTS = 9
+"""Latents of the example clip. Its batch is 2 and its length odd, so that no size is mistaken for a constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One graph before it is exported.
+
+    Attributes:
+        signature: Names, element types and dynamic axes of its inputs and outputs.
+        module: The PyTorch module that it must agree with.
+        example: Inputs that it is traced with.
+    """
+
+    signature: GraphSignature
+    module: nn.Module
+    example: tuple[Tensor, ...]
+
+
+def graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
+    """The modules behind the six graphs of a checkpoint, weight norm folded, by name."""
+    spec = checkpoint.network.spec()
+    encoder = fold_weight_norm(copy.deepcopy(checkpoint.encoder))
+    decoder = fold_weight_norm(copy.deepcopy(checkpoint.decoder))
+    quantizer = checkpoint.encoder.quantizer
+    encoder.quantizer = nn.Identity()
+    batch, latents = 2, TRACED_LATENTS
+    frames = latents * spec.ratio - 1
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(batch, *shape, generator=generator)
+
+    codes = torch.randint(0, spec.codebook_size, (batch, spec.num_codebooks, latents), generator=generator)
+    samples = max(spec.samples_per_latent * latents - spec.hop_size - 1, spec.min_samples)
+    modules: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
+        "stft": (Stft(spec), (noise(samples),)),
+        "encoder": (encoder, (noise(spec.bins, frames), noise(spec.bins, frames))),
+        "quantizer": (FoldedSearch(quantizer), (noise(spec.latent_dim, latents),)),
+        "dequantizer": (FoldedTables(quantizer), (codes.to(torch.int32),)),
+        "decoder": (decoder, (noise(spec.latent_dim, latents),)),
+        "istft": (
+            Istft(spec),
+            (noise(spec.bins, latents * spec.ratio), noise(spec.bins, latents * spec.ratio)),
+        ),
+    }
+    return {name: Graph(GRAPHS[name], module.eval(), example) for name, (module, example) in modules.items()}
+
+
+def to_onnx(graph: Graph, fingerprint: str) -> onnx.ModelProto:
+    """Export one graph, checked by ONNX's own checker, without external data or anything of this machine in it.
+
+    Raises:
+        ExportError: PyTorch could not export it, or its names or types are not those of its signature.
+    """
+    signature = graph.signature
+    dims = {dim: torch.export.Dim(dim) for value in signature.inputs for dim in value.dims if dim}
+    shapes = tuple({axis: dims[dim] for axis, dim in enumerate(value.dims) if dim} for value in signature.inputs)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                graph.module,
+                graph.example,
+                input_names=[value.name for value in signature.inputs],
+                output_names=[value.name for value in signature.outputs],
+                opset_version=OPSET,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                external_data=False,
+                optimize=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises whatever the layer below it raised
+        raise ExportError(f"PyTorch {torch.__version__} could not export {signature.name}: {error}") from error
+    if program is None:
+        raise ExportError(f"PyTorch {torch.__version__} returned no graph for {signature.name}")
+    model = program.model_proto
+    _strip(model)
+    _name_axes(model, signature)
+    _steady_logarithm(model)
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "apcodec-deploy", __version__
+    model.graph.name = f"apcodec_{signature.name}"
+    onnx.helper.set_model_props(model, {"apcodec.graph": signature.name, "apcodec.fingerprint": fingerprint})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove stack traces and local paths, which the exporter keeps in every node."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
+    for function in model.functions:
+        function.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    model.graph.ClearField("doc_string")
+    model.ClearField("doc_string")
+
+
+def _name_axes(model: onnx.ModelProto, signature: GraphSignature) -> None:
+    """Give dynamic axes the names of the signature; the exporter writes formulas for those of outputs."""
+    model.graph.ClearField("value_info")
+    for held, expected in zip(model.graph.output, signature.outputs, strict=True):
+        for dim, name in zip(held.type.tensor_type.shape.dim, expected.dims, strict=True):
+            if name:
+                dim.dim_param = name
+
+
+def _steady_logarithm(model: onnx.ModelProto) -> None:
+    """Write ``Log`` as ``ReduceLogSum`` over a new axis of one.
+
+    ONNX Runtime's ``Log`` takes a vector routine, and a scalar one for what is left at the end of each thread's share;
+    they differ in the last bit, so features would depend on the number of threads. The reduction takes one routine for
+    all, is as fast, and is closer to the true value.
+    """
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "Log":
+            nodes.append(node)
+            continue
+        axis, widened = f"{node.output[0]}_axis", f"{node.output[0]}_widened"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0], np.int64), axis))
+        nodes.append(onnx.helper.make_node("Unsqueeze", [node.input[0], axis], [widened]))
+        nodes.append(onnx.helper.make_node("ReduceLogSum", [widened, axis], list(node.output), keepdims=0))
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own warnings and progress lines away from our users."""
+    names = ("torch.onnx", "onnxscript", "torch.export", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

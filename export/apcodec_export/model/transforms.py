@@ -1,0 +1,129 @@
+"""Short-time Fourier transform and its inverse, as plain matrix products that export to any runtime.
+
+They agree with ``torch.stft(center=True)`` and ``torch.istft`` but are computed about the *centre* of each frame. With
+the frame cut at its centre and one half mirrored, the real part of the spectrum is a cosine product of the even half
+(sum) and the imaginary part a sine product of the odd half (difference). This halves the work, and it settles the
+phase's branch cut: wherever a frame is symmetric (the first one and, for some lengths, the last, by reflection;
+silence; a constant) the odd half is *exactly* zero, so the phase is 0 or +pi on every backend, where an FFT leaves +pi
+or -pi to rounding noise. The sine rows of DC and Nyquist are exactly zero for the same reason.
+
+Shapes: B clips, N samples, F = n_fft / 2 + 1 bins, T = N // hop + 1 frames, K hops per window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from apcodec_deploy.spec import ModelSpec
+
+LOG_FLOOR = 1e-5
+"""Added to the magnitude before the logarithm (published code)."""
+TINY = 1e-37
+"""A divisor that turns 0 / 0 into 0."""
+
+
+class _Frames(nn.Module):
+    """The numbers that both directions share, in float64 until they are stored."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.hop = spec.hop_size
+        self.reach = spec.win_size // 2
+        self.blocks = -(-spec.win_size // spec.hop_size)
+        offset = torch.arange(self.reach + 1, dtype=torch.float64)
+        bins = torch.arange(spec.bins, dtype=torch.float64)
+        angle = 2 * math.pi / spec.n_fft * torch.outer(bins, offset)
+        self.window = torch.hann_window(spec.win_size, dtype=torch.float64)
+        # window[half + m] is the weight m samples from the centre, alike on both sides; at -half it is zero.
+        self.taper = torch.cat((self.window[self.reach :], torch.zeros(1, dtype=torch.float64)))
+        # torch counts phase from the start of the n_fft samples, half a turn per bin from the centre.
+        turn = 1 - 2 * (bins % 2)[:, None]
+        self.cosine = turn * angle.cos()
+        self.sine = -turn * angle.sin()
+        self.sine[0] = self.sine[-1] = 0
+
+
+def _stored(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.float(), requires_grad=False)
+
+
+class Stft(_Frames):
+    """Audio (B, N) to log-amplitude ``ln(|X| + 1e-5)`` and phase in (-pi, pi], both (B, F, T)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        weight = self.taper[: self.reach].clone()
+        weight[0] /= 2  # the centre sample is its own mirror image and is summed twice
+        self.even = _stored(self.cosine[:, : self.reach] * weight)
+        self.odd = _stored(self.sine[:, : self.reach] * weight)
+        self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
+
+    def spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary parts, (B, F, T) each, of audio (B, N) with N at least ``spec.min_samples``."""
+        padding = (self.reach, self.blocks * self.hop - self.reach)
+        blocks = audio.shape[1] // self.hop + self.blocks
+        padded = F.pad(audio, padding, mode="reflect").narrow(1, 0, blocks * self.hop)
+        hops = padded.reshape(audio.shape[0], blocks, self.hop).transpose(1, 2)
+        last = self.blocks - 1
+        shifted = [
+            hops[:, :, shift : shift - last] if shift < last else hops[:, :, shift:] for shift in range(last + 1)
+        ]
+        frames = torch.cat(shifted, dim=1)
+        right = frames[:, self.reach : 2 * self.reach]
+        left = frames.index_select(1, self.mirror)
+        return self.even @ (right + left), self.odd @ (right - left)
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        real, imag = self.spectrum(audio)
+        return (real * real + imag * imag).sqrt().add(LOG_FLOOR).log(), angle(real, imag)
+
+
+def angle(real: Tensor, imag: Tensor) -> Tensor:
+    """``atan2(imag, real)`` without the operator, which ONNX lacks; zero where both are zero, +pi on the cut.
+
+    Comparisons do not see the sign of a zero, so an imaginary part of -0 is one of +0.
+    """
+    x, y = real.abs(), imag.abs()
+    octant = (torch.minimum(x, y) / torch.maximum(x, y).clamp(min=TINY)).atan()
+    quadrant = torch.where(y > x, math.pi / 2 - octant, octant)
+    half = torch.where(real < 0, math.pi - quadrant, quadrant)
+    return torch.where(imag < 0, -half, half)
+
+
+class Istft(_Frames):
+    """Real and imaginary parts (B, F, T) to audio (B, hop x T), divided by the squared windows of existing frames.
+
+    Untrimmed: frame t is centred on sample ``hop x t``, and the windows of the last frames reach past it, so every
+    sample up to ``hop x T`` can be recovered (``torch.istft`` without ``length`` stops a hop earlier).
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        share = torch.full((spec.bins, 1), 2 / spec.n_fft, dtype=torch.float64)
+        share[0] = share[-1] = 1 / spec.n_fft
+        self.even = _stored((share * self.cosine * self.taper).T.contiguous())
+        self.odd = _stored((share * self.sine * self.taper).T.contiguous())
+        self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
+        self.rest = self.blocks * self.hop - spec.win_size
+        self.energy = _stored(F.pad(self.window.square(), (0, self.rest))[None, :, None])
+
+    def _overlap_add(self, frames: Tensor) -> Tensor:
+        """Sum frames (B, K x hop, T), each a hop after the one before, into audio from the first frame's centre on."""
+        last = self.blocks - 1
+        pieces = torch.split(frames, self.hop, dim=1)
+        hops = F.pad(pieces[0], (0, last))
+        for shift, piece in enumerate(pieces[1:], start=1):
+            hops = hops + F.pad(piece, (shift, last - shift))
+        audio = hops.transpose(1, 2).flatten(1)
+        return audio[:, self.reach : self.reach - last * self.hop]
+
+    def forward(self, real: Tensor, imag: Tensor) -> Tensor:
+        even, odd = self.even @ real, self.odd @ imag
+        left = (even - odd).index_select(1, self.mirror)
+        frames = F.pad(torch.cat((left, (even + odd)[:, : self.reach]), dim=1), (0, 0, 0, self.rest))
+        energy = self.energy * torch.ones_like(real[:, :1])
+        return self._overlap_add(frames) / self._overlap_add(energy)

@@ -134,7 +134,7 @@ class Bundle:
             fingerprint, held, numbers = str(manifest["fingerprint"]), manifest["graphs"], manifest["spec"]
             missing = [name for name in GRAPHS if not re.fullmatch("[0-9a-f]{64}", str(held[name]["sha256"]))]
         except (KeyError, TypeError) as error:
-            raise BundleError(f"{file} is incomplete: {error!r} is missing; export the checkpoint again") from error
+            raise BundleError(f"{file} is incomplete ({error}); export the checkpoint again") from error
         if missing or not re.fullmatch("[0-9a-f]{64}", fingerprint) or not isinstance(numbers, dict):
             raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
         name = str(manifest.get("name", path.name))

@@ -7,16 +7,17 @@ so an array in memory and an hour on disk take the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
 from apcodec_deploy.backends.base import AUTO, Backend, create
+from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
 from apcodec_deploy.bitstream.reader import Gap
 from apcodec_deploy.bundle import Bundle
@@ -25,20 +26,12 @@ from apcodec_deploy.errors import AudioError, BitstreamError, ModelMismatchError
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
 
-MAX_WINDOW_LATENTS = 90_000
-"""The longest piece that is coded at once: 10 minutes at 150 latents per second, about 15 GB with a full-size model.
-Longer clips need windows."""
+MAX_WINDOW_LATENTS = 27_000
+"""The longest piece that is coded at once: 3 minutes at 150 latents per second. Decoding whole takes about 60 MB per
+second of audio, so 11 GB. Longer clips need windows."""
 
 WindowLength = float | str | None
 """``"whole"``, seconds, or None for the model's (or the file's) own."""
-
-
-class _Piece(NamedTuple):
-    """A window of one of several clips: (C, n) audio or (C, Q, n) codes."""
-
-    clip: int
-    window: Window
-    items: NDArray[Any]
 
 
 class Codec:
@@ -119,12 +112,12 @@ class Codec:
             for clip, given in zip(clips, audio, strict=True)
         ]
         pieces = (
-            _Piece(index, *cut)
+            piece
             for index, clip in enumerate(clips)
-            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec)
+            for piece in self._pieces(index, cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec))
         )
         codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
-        for piece, result in self._run(pieces, self._encode_rows):
+        for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
             codes[piece.clip].append(_kept_codes(piece, result))
         joined = [np.concatenate(parts, axis=2) for parts in codes]
         return [
@@ -139,12 +132,12 @@ class Codec:
         for clip in encoded:
             self.check(clip.header)
         pieces = (
-            _Piece(index, *cut)
+            piece
             for index, clip in enumerate(encoded)
-            for cut in cut_codes([clip.codes], self.layout(window, clip.header.layout))
+            for piece in self._pieces(index, cut_codes([clip.codes], self.layout(window, clip.header.layout)))
         )
         windows: list[list[tuple[Window, NDArray[np.float32]]]] = [[] for _ in encoded]
-        for piece, result in self._run(pieces, self._decode_rows):
+        for piece, result in run_batches(pieces, self._decode_rows, self.backend.batch_limit):
             windows[piece.clip].append((piece.window, result))
         clips = []
         for clip, parts in zip(encoded, windows, strict=True):
@@ -157,8 +150,8 @@ class Codec:
     ) -> Iterator[NDArray[np.int16]]:
         """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
         audio = resample(blocks, sample_rate, self.sample_rate)
-        pieces = (_Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))
-        for piece, result in self._run(pieces, self._encode_rows):
+        pieces = self._pieces(0, cut_audio(audio, layout, self.spec))
+        for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
             yield _kept_codes(piece, result)
 
     def decode_stream(
@@ -178,8 +171,10 @@ class Codec:
             window: As in ``decode``.
         """
         self.check(header)
-        pieces = (_Piece(0, *cut) for cut in cut_codes(blocks, self.layout(window, header.layout)))
-        results = ((piece.window, audio) for piece, audio in self._run(pieces, self._decode_rows))
+        pieces = self._pieces(0, cut_codes(blocks, self.layout(window, header.layout)))
+        results = (
+            (piece.window, audio) for piece, audio in run_batches(pieces, self._decode_rows, self.backend.batch_limit)
+        )
         yield from self._finish(results, header, gaps)
 
     def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
@@ -233,42 +228,15 @@ class Codec:
             if (found := getattr(header, name)) != (expected := getattr(own, name)):
                 raise ModelMismatchError(f"the header says {name} = {found}, this model has {expected}: it was altered")
 
-    def _run(
-        self, pieces: Iterable[_Piece], run: Callable[[NDArray[Any]], NDArray[Any]]
-    ) -> Iterator[tuple[_Piece, NDArray[Any]]]:
-        """Run windows in batches of equal length; those of one clip come back in order.
-
-        Equal, because padding would change the statistics that the network normalises by. All windows of a clip have
-        one length, so first in, first out per length keeps their order.
-        """
-        waiting: dict[int, list[_Piece]] = {}
-        for piece in pieces:
-            self._check_length(piece)
-            batch = waiting.setdefault(piece.items.shape[-1], [])
-            batch.append(piece)
-            if sum(len(each.items) for each in batch) >= self.backend.batch_limit:
-                yield from self._run_batch(waiting.pop(piece.items.shape[-1]), run)
-        for batch in waiting.values():
-            yield from self._run_batch(batch, run)
-
-    def _run_batch(
-        self, batch: list[_Piece], run: Callable[[NDArray[Any]], NDArray[Any]]
-    ) -> Iterator[tuple[_Piece, NDArray[Any]]]:
-        rows = np.concatenate([piece.items for piece in batch])
-        limit = self.backend.batch_limit
-        results = np.concatenate([run(rows[start : start + limit]) for start in range(0, len(rows), limit)])
-        start = 0
-        for piece in batch:
-            yield piece, results[start : start + len(piece.items)]
-            start += len(piece.items)
-
-    def _check_length(self, piece: _Piece) -> None:
-        latents = piece.window.stop - piece.window.start
-        if latents > MAX_WINDOW_LATENTS:
-            seconds, most = latents / self.latent_rate, MAX_WINDOW_LATENTS / self.latent_rate
-            raise AudioError(
-                f"a clip of {seconds:.0f} s does not fit in memory whole (at most {most:.0f} s); use windows"
-            )
+    def _pieces(self, clip: int, cuts: Iterable[tuple[Window, NDArray[Any]]]) -> Iterator[Piece]:
+        """The windows of a clip, or an error at the first that would not fit in memory."""
+        for window, items in cuts:
+            if (latents := window.stop - window.start) > MAX_WINDOW_LATENTS:
+                seconds, most = latents / self.latent_rate, MAX_WINDOW_LATENTS / self.latent_rate
+                raise AudioError(
+                    f"a clip of {seconds:.0f} s does not fit in memory whole (at most {most:.0f} s); use windows"
+                )
+            yield Piece(clip, window, items)
 
     def _encode_rows(self, audio: NDArray[np.float32]) -> NDArray[np.int16]:
         """Codes of rows of audio. A clip too short for the transform to reflect its edges is followed by silence."""
@@ -323,7 +291,7 @@ def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return clip
 
 
-def _kept_codes(piece: _Piece, codes: NDArray[np.int16]) -> NDArray[np.int16]:
+def _kept_codes(piece: Piece, codes: NDArray[np.int16]) -> NDArray[np.int16]:
     return codes[:, :, piece.window.kept]
 
 

@@ -15,13 +15,24 @@ from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.job import Outcome, Progress, Report, Result, run
 
+_INTERRUPTED = 130
+
 
 def run_tasks(
     codec: Codec, tasks: Sequence[Task], options: ConversionOptions, *, jobs: int, skip_existing: bool
 ) -> Report:
-    """Run conversions behind a progress bar with files, hours of audio and times real time."""
-    with progress_bar() as bar:
-        return run(codec, tasks, options, jobs=jobs, skip_existing=skip_existing, progress=_progress(bar, len(tasks)))
+    """Run conversions behind a progress bar with files, hours of audio and times real time.
+
+    Raises:
+        typer.Exit: After Ctrl-C.
+    """
+    try:
+        with progress_bar() as bar:
+            progress = _progress(bar, len(tasks))
+            return run(codec, tasks, options, jobs=jobs, skip_existing=skip_existing, progress=progress)
+    except KeyboardInterrupt:
+        say("stopped; finished files stay, and nothing is left half written")
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _progress(bar: Bar, files: int) -> Progress:

@@ -10,14 +10,14 @@ import typer
 from apcodec_deploy.audio.writer import FORMATS, AudioFormat
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.conversion import report, run_tasks
-from apcodec_deploy.cli.outputs import tasks_for
+from apcodec_deploy.cli.outputs import is_folder, tasks_for
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 
 
 def decode(
     inputs: Annotated[list[Path], typer.Argument(help=".apc files.", metavar="IN...")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file for one input, else a folder.")] = None,
+    output: shared.Output = None,
     to: Annotated[
         str | None, typer.Option("--to", help=f"{', '.join(FORMATS)}; else what -o ends in, else wav.")
     ] = None,
@@ -35,7 +35,7 @@ def decode(
 ) -> None:
     """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
     shared.check_device(precision, device)
-    ending = output.suffix[1:].lower() if output and not output.is_dir() else ""
+    ending = Path(output).suffix[1:].lower() if output and not is_folder(output) else ""
     form = AudioFormat.of(to or (ending if ending in FORMATS else "wav"), subtype)
     tasks = tasks_for(inputs, output, form.name)
     codec = load(model, backend, threads=threads)

@@ -17,7 +17,7 @@ from apcodec_deploy.transcoding.naming import CODES
 
 def encode(
     inputs: Annotated[list[Path], typer.Argument(help="Audio files.", metavar="IN...")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file for one input, else a folder.")] = None,
+    output: shared.Output = None,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",

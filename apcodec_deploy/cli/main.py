@@ -14,7 +14,6 @@ from apcodec_deploy.cli.console import result, say
 from apcodec_deploy.errors import ApcodecError
 
 GROUP = "apcodec_deploy.commands"
-INTERRUPTED = 130
 
 
 def _commands() -> dict[str, EntryPoint]:
@@ -68,9 +67,6 @@ def main() -> None:
     except ApcodecError as error:
         say(f"error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("stopped; nothing is left half written")
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -20,6 +20,9 @@ Window = Annotated[
     str | None,
     typer.Option("--window", help="'whole', or seconds per window; else the model's, when decoding the file's."),
 ]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="A file for one input, or a folder; else beside the input.")
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time, sharing the CPU threads.")]
 Threads = Annotated[
     int | None,

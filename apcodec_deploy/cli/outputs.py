@@ -13,7 +13,7 @@ from apcodec_deploy.transcoding.naming import CODES, is_codes, output_name
 _ENDINGS = (os.sep, os.altsep or os.sep)
 
 
-def tasks_for(inputs: Sequence[Path], output: Path | None, to: str) -> list[Task]:
+def tasks_for(inputs: Sequence[Path], output: str | None, to: str) -> list[Task]:
     """One task per input: beside it, in the folder ``output``, or, for one input, the file ``output``.
 
     Raises:
@@ -21,14 +21,19 @@ def tasks_for(inputs: Sequence[Path], output: Path | None, to: str) -> list[Task
     """
     if output is None:
         targets = [source.with_name(output_name(source.name, to)) for source in inputs]
-    elif len(inputs) == 1 and not output.is_dir() and not str(output).endswith(_ENDINGS):
-        targets = [output]
-    elif output.exists() and not output.is_dir():
+    elif len(inputs) == 1 and not is_folder(output):
+        targets = [Path(output)]
+    elif Path(output).exists() and not Path(output).is_dir():
         raise OutputError(f"{output} is a file; {len(inputs)} inputs need a folder")
     else:
-        targets = [output / output_name(source.name, to) for source in inputs]
+        targets = [Path(output) / output_name(source.name, to) for source in inputs]
     pairs = zip(inputs, targets, strict=True)
     return guarded([Task(source, target, _problem(source, to)) for source, target in pairs])
+
+
+def is_folder(output: str) -> bool:
+    """Whether the user means a folder: one that is there, or a name with a slash at its end."""
+    return Path(output).is_dir() or output.endswith(_ENDINGS)
 
 
 def _problem(source: Path, to: str) -> str | None:

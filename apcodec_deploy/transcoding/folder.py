@@ -66,12 +66,14 @@ def guarded(tasks: list[Task]) -> list[Task]:
     inputs = {_key(task.source) for task in tasks}
 
     def problem(task: Task) -> str | None:
+        if task.problem is not None:
+            return task.problem
         if others := [path for path in claims[_key(task.target)] if path != task.source]:
             names = " and ".join(str(path) for path in others)
             return f"{task.target} would hold this file and {names}; rename one, or convert them to different folders"
         if _key(task.target) in inputs:
             return f"its output {task.target} is itself an input, which is never overwritten"
-        return task.problem
+        return None
 
     return [Task(task.source, task.target, problem(task)) for task in tasks]
 

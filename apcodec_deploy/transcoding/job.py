@@ -95,6 +95,28 @@ class _Stopped(BaseException):
     """Raised inside a conversion to end it; no ``except Exception`` on its way may hold it up."""
 
 
+class _UnderWay:
+    """Counts the conversions that have begun and not ended."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until there are none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
+
+
 @dataclass(slots=True)
 class Progress:
     """Told what happens, from several threads; both calls must be quick.
@@ -132,6 +154,7 @@ def run(
     """
     progress = progress or Progress()
     stopping = threading.Event()
+    under_way = _UnderWay()
 
     def watch(seconds: float) -> None:
         if stopping.is_set():
@@ -139,20 +162,23 @@ def run(
         progress.heard(seconds)
 
     def work(task: Task) -> Result:
-        if stopping.is_set():
-            raise _Stopped
-        result = _convert(codec, task, options, skip_existing, watch)
+        with under_way:
+            if stopping.is_set():
+                raise _Stopped
+            result = _convert(codec, task, options, skip_existing, watch)
         progress.finished(result)
         return result
 
     begun = time.perf_counter()
     with ThreadPoolExecutor(jobs, thread_name_prefix="transcode") as pool:
-        futures = [pool.submit(work, task) for task in tasks]
         try:
+            futures = [pool.submit(work, task) for task in tasks]
             results = tuple(future.result() for future in futures)
         except BaseException:
             stopping.set()
             pool.shutdown(cancel_futures=True)
+            # An interrupt inside ``submit`` can leave the pool with a thread that it does not know and wait for.
+            under_way.wait()
             raise
     return Report(results, time.perf_counter() - begun)
 

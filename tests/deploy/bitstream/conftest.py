@@ -1,0 +1,48 @@
+"""What the tests of the bitstream share: a header to start from, and files made with it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apcodec_deploy.bitstream.header import Header
+from apcodec_deploy.bitstream.writer import BitstreamWriter
+from apcodec_deploy.windows import WindowLayout
+
+WriteApc = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def header() -> Header:
+    """A mono clip at 48 kHz and 6 kbps whose counts are not known yet."""
+    return Header(
+        fingerprint="0123456789abcdef",
+        sample_rate=48000,
+        model_rate=48000,
+        channels=1,
+        samples=0,
+        latents=0,
+        codebooks=4,
+        bits_per_code=10,
+        samples_per_latent=320,
+        layout=WindowLayout(core=150, context=10),
+        one_dimensional=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def write_apc() -> WriteApc:
+    """Write codes (C, Q, n) as the longest clip that has so many latents, where no ``samples`` are given."""
+
+    def write(header: Header, codes: NDArray[np.integer], samples: int | None = None) -> bytes:
+        file = io.BytesIO()
+        writer = BitstreamWriter(file, header)
+        writer.write(codes)
+        writer.finish(codes.shape[2] * header.samples_per_latent - 1 if samples is None else samples)
+        return file.getvalue()
+
+    return write

@@ -1,0 +1,189 @@
+"""The commands as a user types them: what they print, write and return."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from typer.testing import CliRunner, Result
+
+from apcodec_deploy import Codec, EncodedAudio, __version__
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cli.main import app
+from apcodec_deploy.errors import ApcodecError
+
+COMMANDS = ("decode", "doctor", "encode", "export", "inspect", "transcode")
+
+
+def apcodec(*arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def apcodec_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell does."""
+    command = [sys.executable, "-m", "apcodec_deploy.cli.main", *(str(argument) for argument in arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def clip(tmp_path: Path, speech: NDArray[np.float32]) -> Path:
+    """Half a second of speech on disk."""
+    soundfile.write(tmp_path / "a.flac", speech[40_000:64_123], 48_000)
+    return tmp_path / "a.flac"
+
+
+def test_every_command_has_help() -> None:
+    listed = apcodec("--help")
+    assert listed.exit_code == 0
+    for command in COMMANDS:
+        assert command in listed.stdout
+        answer = apcodec(command, "--help")
+        assert answer.exit_code == 0
+        assert "Usage" in answer.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    assert __version__ in apcodec("--version").stdout
+
+
+def test_unknown_commands_and_options_are_wrong_usage() -> None:
+    assert apcodec("frobnicate").exit_code == 2
+    assert apcodec("encode").exit_code == 2
+    assert apcodec("encode", "a.wav", "--frobnicate").exit_code == 2
+
+
+def test_encode_then_decode_beside_the_source(clip: Path) -> None:
+    assert apcodec("encode", clip).exit_code == 0
+    assert apcodec("decode", f"{clip}.apc").exit_code == 0
+    assert soundfile.info(f"{clip}.wav").frames == 24_123
+    again = apcodec("decode", f"{clip}.apc", "--to", "flac")
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
+
+
+def test_where_outputs_go(clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.flac"
+    other.write_bytes(clip.read_bytes())
+    assert apcodec("encode", clip, "-o", tmp_path / "named.apc").exit_code == 0
+    assert apcodec("encode", clip, other, "-o", tmp_path / "folder").exit_code == 0
+    assert apcodec("encode", clip, "-o", f"{tmp_path}/one/").exit_code == 0
+    assert apcodec("decode", tmp_path / "named.apc", "-o", tmp_path / "out.ogg").exit_code == 0
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {"a.flac.apc", "b.flac.apc"}
+    assert (tmp_path / "one" / "a.flac.apc").read_bytes() == (tmp_path / "named.apc").read_bytes()
+    assert soundfile.info(tmp_path / "out.ogg").format == "OGG"
+
+
+def test_several_inputs_of_one_name_are_both_refused(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.flac").write_bytes(clip.read_bytes())
+    answer = apcodec("encode", clip, tmp_path / "sub" / "a.flac", "-o", tmp_path / "out")
+    assert answer.exit_code == 1
+    assert answer.stderr.count("would hold this file and") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_wrong_kind_of_input_is_named(clip: Path, tmp_path: Path) -> None:
+    assert "is not a .apc file" in apcodec("decode", clip).stderr
+    assert "is a folder" in apcodec("encode", tmp_path).stderr
+    apcodec("encode", clip)
+    assert "holds codes already" in apcodec("encode", f"{clip}.apc").stderr
+    assert "No such file" in apcodec("encode", tmp_path / "none.wav").stderr
+
+
+def test_transcode_reports_what_it_did(clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    answer = apcodec("transcode", tmp_path, output, "--json")
+    done = json.loads(answer.stdout)
+    assert answer.exit_code == 0
+    assert (done["done"], done["skipped"], done["failed"]) == (1, 0, 0)
+    assert done["files"][0]["target"] == str(output / "a.flac.wav")
+    assert done["audio_seconds"] == pytest.approx(24_123 / 48_000)
+    assert done["model"] == Bundle.embedded().fingerprint
+    assert json.loads(apcodec("transcode", tmp_path, output, "--json").stdout)["skipped"] == 1
+
+
+def test_transcode_exits_with_1_after_a_failure_and_does_the_rest(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("hello")
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "flac")
+    assert answer.exit_code == 1
+    assert "bad.wav" in answer.stderr and "1 of 2 files failed" in answer.stderr
+    assert (tmp_path / "out" / "a.flac").is_file()
+
+
+def test_a_dry_run_writes_nothing(clip: Path, tmp_path: Path) -> None:
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--dry-run")
+    assert f"{clip} -> {tmp_path / 'out' / 'a.flac.apc'}" in answer.stdout
+    assert not (tmp_path / "out").exists()
+    planned = json.loads(apcodec("transcode", tmp_path, tmp_path / "out", "--dry-run", "--json").stdout)
+    assert planned["files"] == [{"source": str(clip), "target": str(tmp_path / "out" / "a.flac.wav"), "problem": None}]
+
+
+def test_subtypes_are_checked_before_anything_is_done(clip: Path, tmp_path: Path) -> None:
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "flac", "--subtype", "FLOAT")
+    assert isinstance(answer.exception, ApcodecError)
+    assert "PCM_24" in str(answer.exception)
+    assert apcodec("transcode", tmp_path, tmp_path / "out", "--subtype", "pcm_24").exit_code == 0
+    assert soundfile.info(tmp_path / "out" / "a.flac.wav").subtype == "PCM_24"
+
+
+def test_windows_are_stored(clip: Path) -> None:
+    apcodec("encode", clip, "--window", "whole")
+    assert EncodedAudio.load(f"{clip}.apc").header.layout.whole
+    apcodec("encode", clip, "--window", "0.1", "--overwrite")
+    assert EncodedAudio.load(f"{clip}.apc").header.layout.core == 15
+
+
+@pytest.mark.parametrize("option", [("--precision", "int8"), ("--device", "cuda:0"), ("--backend", "tensorrt")])
+def test_what_this_version_lacks_is_refused_not_replaced(clip: Path, option: tuple[str, str]) -> None:
+    answer = apcodec("encode", clip, *option)
+    assert isinstance(answer.exception, ApcodecError)
+    assert option[1] in str(answer.exception)
+
+
+def test_inspect_describes_codes_and_checks_them(clip: Path, codec: Codec) -> None:
+    apcodec("encode", clip)
+    path = Path(f"{clip}.apc")
+    facts = json.loads(apcodec("inspect", path, "--json").stdout)
+    assert facts["fingerprint"] == codec.fingerprint[:16]
+    assert (facts["samples"], facts["latents"], facts["bytes"]) == (24_123, 76, path.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-1] + b"\xaa")
+    answer = apcodec("inspect", path)
+    assert str(path) in str(answer.exception) and "chunk 0" in str(answer.exception)
+
+
+def test_inspect_describes_bundles() -> None:
+    facts = json.loads(apcodec("inspect", "--json").stdout)
+    assert facts["bitrate_bps"] == 6000
+    assert apcodec("inspect", Bundle.embedded().path).stdout == apcodec("inspect").stdout
+
+
+def test_doctor_says_what_works(tmp_path: Path) -> None:
+    answer = apcodec("doctor", "--json")
+    assert answer.exit_code == 0
+    states = {finding["subject"]: finding["state"] for finding in json.loads(answer.stdout)}
+    assert states["model"] == states["audio"] == states["onnxruntime"] == "ok"
+    broken = apcodec("doctor", "--model", tmp_path)
+    assert broken.exit_code == 1
+    assert "is not a bundle" in broken.stdout
+
+
+def test_an_error_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
+    answer = apcodec_process("transcode", "nowhere", "out", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == "error: nowhere does not exist\n"
+    assert answer.stdout == ""
+
+
+def test_names_that_cannot_be_printed_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "new\nline [red].wav").write_text("no")
+    answer = apcodec_process("transcode", "in", "out", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "in/new\\nline [red].wav" in answer.stderr

@@ -1,0 +1,106 @@
+"""Bundles: what is checked before a graph is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import apcodec_deploy
+from apcodec_deploy.bundle import GRAPHS, MANIFEST, Bundle
+from apcodec_deploy.errors import BackendError, BundleError
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A bundle that may be damaged."""
+    return Path(shutil.copytree(Bundle.embedded().path, tmp_path / "bundle"))
+
+
+def change(bundle: Path, **values: Any) -> None:
+    """Set top-level keys of ``model.json``; None removes one."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest |= values
+    kept = {key: value for key, value in manifest.items() if value is not None}
+    (bundle / MANIFEST).write_text(json.dumps(kept))
+
+
+def test_the_embedded_model_is_whole_and_small() -> None:
+    bundle = Bundle.embedded()
+    assert sum(len(bundle.graph(name)) for name in GRAPHS) < 25e6
+    checks = bundle.manifest["verification"]["checks"]
+    assert checks.keys() == {*GRAPHS, "round_trip"}
+    assert all(check["worst"] <= check["limit"] for check in checks.values())
+
+
+def test_a_changed_graph_is_refused_by_checksum(copy: Path) -> None:
+    data = bytearray((copy / "encoder.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "encoder.onnx").write_bytes(data)
+    with pytest.raises(BundleError, match=r"encoder\.onnx is not the graph that was exported"):
+        apcodec_deploy.load(copy).backend.prepare(encode=True, decode=False)
+
+
+def test_a_missing_graph_is_named(copy: Path) -> None:
+    (copy / "istft.onnx").unlink()
+    with pytest.raises(BundleError, match=r"istft\.onnx cannot be read"):
+        Bundle.open(copy).graph("istft")
+
+
+def test_external_data_is_refused(copy: Path) -> None:
+    data = (copy / "istft.onnx").read_bytes() + b"\x0a\x08location\x12\x07weights"
+    (copy / "istft.onnx").write_bytes(data)
+    graphs = Bundle.open(copy).manifest["graphs"]
+    graphs["istft"]["sha256"] = hashlib.sha256(data).hexdigest()
+    change(copy, graphs=graphs)
+    with pytest.raises(BundleError, match="weights in other files"):
+        Bundle.open(copy).graph("istft")
+
+
+def test_a_graph_that_does_not_load_is_named(copy: Path) -> None:
+    (copy / "istft.onnx").write_bytes(b"no graph")
+    graphs = Bundle.open(copy).manifest["graphs"]
+    graphs["istft"]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
+    change(copy, graphs=graphs)
+    with pytest.raises(BundleError, match="cannot load istft"):
+        apcodec_deploy.load(copy).backend.prepare(encode=False, decode=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"format": "other"}, "does not describe a bundle"),
+        ({"format_version": 2}, "version 2"),
+        ({"fingerprint": None}, "fingerprint"),
+        ({"fingerprint": "beef"}, "damaged"),
+        ({"graphs": {}}, "incomplete.*'stft'"),
+        ({"graphs": []}, "incomplete"),
+        ({"spec": {}}, "lack"),
+        ({"spec": 3}, "damaged"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(copy: Path, values: dict[str, Any], words: str) -> None:
+    change(copy, **values)
+    with pytest.raises(BundleError, match=words):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "\x00"])
+def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, content: str) -> None:
+    (copy / MANIFEST).write_text(content)
+    with pytest.raises(BundleError):
+        Bundle.open(copy)
+
+
+def test_no_bundle_at_all_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="apcodec export"):
+        apcodec_deploy.load(tmp_path)
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(BackendError, match=r"'cuda'.*onnxruntime"):
+        apcodec_deploy.load(backend="cuda")

@@ -1,0 +1,112 @@
+"""The package as a whole: its public names, what it may import, and that it needs nothing more than it says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import apcodec_deploy
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"apcodec_deploy": ROOT / "apcodec_deploy", "apcodec_export": ROOT / "export" / "apcodec_export"}
+MAY_IMPORT = {"apcodec_deploy": {"apcodec_deploy"}, "apcodec_export": {"apcodec_deploy", "apcodec_export"}}
+RUNTIME = {"numpy", "onnxruntime", "rich", "soundfile", "soxr", "typer"}
+HEAVY = ("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "pycuda")
+
+WITHOUT = f"""
+import importlib.abc, runpy, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv = ["apcodec", *sys.argv[1:]]
+runpy.run_module("apcodec_deploy.cli.main", run_name="__main__")
+"""
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level names of everything a file imports, at whatever depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(apcodec_deploy.__all__) == [
+        "ApcodecError",
+        "AudioError",
+        "BitstreamError",
+        "BundleError",
+        "Codec",
+        "EncodedAudio",
+        "load",
+    ]
+
+
+def test_imports_point_downwards() -> None:
+    for package, directory in PACKAGES.items():
+        for path in directory.rglob("*.py"):
+            ours = {name for name in imports(path) if name.startswith("apcodec_")}
+            assert ours <= MAY_IMPORT[package], path
+
+
+def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {re.split("[<>=]", need)[0] for need in project["dependencies"]} == RUNTIME
+    used = {name for path in PACKAGES["apcodec_deploy"].rglob("*.py") for name in imports(path)}
+    assert used - set(sys.stdlib_module_names) - {"apcodec_deploy"} == RUNTIME
+
+
+@pytest.mark.parametrize("module", ["apcodec_deploy", "apcodec_deploy.cli.main", "apcodec_export.commands"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        *([command, "--help"] for command in ("decode", "doctor", "encode", "export", "inspect", "transcode")),
+        ["doctor"],
+        ["transcode", str(ROOT / "examples" / "speech_german_22k.wav"), "out", "--to", "apc"],
+    ],
+)
+def test_the_runtime_works_without_any_optional_package(arguments: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, *arguments]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_export_without_torch_names_the_extra(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, "export", "here", "there"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "pip install 'apcodec-deploy[export]'" in answer.stderr
+
+
+def test_the_changelog_knows_the_version() -> None:
+    newest = re.search(r"^## \[?(\d[^\] ]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == apcodec_deploy.__version__
+
+
+def test_no_file_is_longer_than_one_sitting() -> None:
+    for directory in PACKAGES.values():
+        for path in directory.rglob("*.py"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path

@@ -1,0 +1,219 @@
+"""Folder runs: the same bytes in any company, every failure named, nothing half written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from apcodec_deploy import Codec, EncodedAudio
+from apcodec_deploy.audio.writer import AudioFormat
+from apcodec_deploy.transcoding import conversion
+from apcodec_deploy.transcoding.conversion import ConversionOptions, convert
+from apcodec_deploy.transcoding.folder import plan_folder
+from apcodec_deploy.transcoding.job import Outcome, Progress, run
+
+Audio = NDArray[np.float32]
+WAV = ConversionOptions(form=AudioFormat.of("wav"))
+CODES = ConversionOptions(form=None)
+
+
+def wav(path: Path, audio: Audio, rate: int = 48_000, subtype: str = "PCM_16") -> Path:
+    """Write a clip, (N,) or (N, C)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, rate, subtype=subtype)
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by relative name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_codes_to_the_same_bytes_alone_in_company_and_with_two_jobs(
+    codec: Codec, tmp_path: Path, speech: Audio
+) -> None:
+    source = tmp_path / "in"
+    lengths = np.random.default_rng(0).integers(1, 9000, 50)
+    for index, length in enumerate(lengths):
+        start = 3000 * (index + 1)
+        wav(
+            source / f"{index % 7}" / f"{index}.wav",
+            speech[start : start + length],
+            (48_000, 44_100, 16_000)[index % 3],
+        )
+    wav(source / "long.wav", speech)
+    made = {}
+    for jobs in (1, 2):
+        output = tmp_path / f"out{jobs}"
+        report = run(codec, plan_folder(source, output, "apc"), CODES, jobs=jobs)
+        assert len(report.of(Outcome.DONE)) == 51
+        made[jobs] = files(output)
+    assert made[1] == made[2]
+    for name in ("3/3.wav", "0/49.wav", "long.wav"):
+        convert(codec, source / name, tmp_path / "alone.apc", ConversionOptions(form=None, overwrite=True))
+        assert (tmp_path / "alone.apc").read_bytes() == made[1][f"{name}.apc"]
+
+
+def test_files_decode_to_what_arrays_decode_to(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    source = wav(tmp_path / "a.wav", np.stack([speech, speech[::-1]], axis=1), 44_100, "FLOAT")
+    convert(codec, source, tmp_path / "a.apc", CODES)
+    encoded = codec.encode(np.stack([speech, speech[::-1]]), 44_100)
+    np.testing.assert_array_equal(EncodedAudio.load(tmp_path / "a.apc").codes, encoded.codes)
+    options = ConversionOptions(form=AudioFormat.of("wav", "FLOAT"))
+    convert(codec, tmp_path / "a.apc", tmp_path / "codes.wav", options)
+    convert(codec, source, tmp_path / "audio.wav", options)
+    for name in ("codes.wav", "audio.wav"):
+        decoded, rate = soundfile.read(tmp_path / name, dtype="float32")
+        assert rate == 44_100
+        np.testing.assert_array_equal(decoded.T, codec.decode(encoded))
+
+
+@pytest.mark.parametrize("to", ["wav", "flac", "ogg"])
+def test_every_format_has_the_source_length_and_rate(codec: Codec, tmp_path: Path, speech: Audio, to: str) -> None:
+    source = wav(tmp_path / "a.wav", speech[:20_011], 44_100)
+    convert(codec, source, tmp_path / f"b.{to}", ConversionOptions(form=AudioFormat.of(to)))
+    info = soundfile.info(tmp_path / f"b.{to}")
+    assert (info.frames, info.samplerate, info.channels) == (20_011, 44_100, 1)
+
+
+def test_bad_files_are_listed_and_the_rest_is_done(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    source = tmp_path / "in"
+    good = wav(source / "good.wav", speech[:5000])
+    (source / "empty.wav").write_bytes(b"")
+    (source / "text.wav").write_text("not audio\n" * 100)
+    (source / "cut.wav").write_bytes(good.read_bytes()[:3000])
+    (source / "codes.apc").write_bytes(b"\x89APC")
+    (source / "folder.wav").mkdir()
+    wav(source / "nan.wav", np.array([0.0, np.nan, 0.5], np.float32), subtype="FLOAT")
+    wav(source / "none.wav", np.zeros(0, np.float32))
+    (source / "dangling.wav").symlink_to(tmp_path / "nowhere")
+    report = run(codec, plan_folder(source, tmp_path / "out", "wav"), WAV, jobs=2)
+    reasons = {result.task.source.name: str(result.reason) for result in report.of(Outcome.FAILED)}
+    words = {
+        "empty.wav": "empty",
+        "text.wav": "no audio",
+        "cut.wav": "cut",
+        "codes.apc": "ends inside its header",
+        "nan.wav": "sample 1 of channel 0 is nan",
+        "none.wav": "no samples",
+        "dangling.wav": "No such file",
+    }
+    assert reasons.keys() == words.keys()
+    for name, word in words.items():
+        assert word in reasons[name] and name in reasons[name]
+    assert list(files(tmp_path / "out")) == ["good.wav"]
+
+
+def test_existing_outputs_are_left_alone_unless_told_otherwise(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    wav(tmp_path / "in" / "a.wav", speech[:5000])
+    tasks = plan_folder(tmp_path / "in", tmp_path / "out", "wav")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.wav").write_text("mine")
+    assert run(codec, tasks, WAV, skip_existing=True).of(Outcome.SKIPPED)
+    assert run(codec, tasks, WAV).of(Outcome.FAILED)
+    assert (tmp_path / "out" / "a.wav").read_text() == "mine"
+    replace = ConversionOptions(form=WAV.form, overwrite=True)
+    assert run(codec, tasks, replace, skip_existing=True).of(Outcome.DONE)
+    assert soundfile.info(tmp_path / "out" / "a.wav").frames == 5000
+
+
+def test_codes_of_this_model_are_copied_and_others_are_refused(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    codec.encode(speech[:9000]).save(source / "a.apc")
+    foreign = bytearray((source / "a.apc").read_bytes())
+    foreign[-1] ^= 1
+    (source / "b.apc").write_bytes(foreign)
+    report = run(codec, plan_folder(source, tmp_path / "out", "apc"), CODES)
+    assert [str(result.outcome) for result in report.results] == ["done", "failed"]
+    assert files(tmp_path / "out") == {"a.apc": (source / "a.apc").read_bytes()}
+
+
+def test_salvage_silences_what_is_damaged(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    encoded = codec.encode(np.tile(speech, 3))
+    encoded.save(tmp_path / "a.apc")
+    data = bytearray((tmp_path / "a.apc").read_bytes())
+    data[200] ^= 8
+    (tmp_path / "a.apc").write_bytes(data)
+    assert not run(codec, plan_folder(tmp_path / "a.apc", tmp_path / "out", "wav"), WAV).of(Outcome.DONE)
+    salvage = ConversionOptions(form=AudioFormat.of("wav", "FLOAT"), salvage=True)
+    converted = convert(codec, tmp_path / "a.apc", tmp_path / "a.wav", salvage)
+    assert [(gap.start, gap.stop) for gap in converted.gaps] == [(0, 2048)]
+    decoded, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    assert len(decoded) == 3 * len(speech)
+    assert not decoded[: 2048 * 320].any()
+    intact = codec.decode(encoded)[2500 * 320 :]
+    assert np.corrcoef(decoded[2500 * 320 :], intact)[0, 1] > 0.98
+
+
+def test_clipped_samples_are_counted(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    wav(tmp_path / "in" / "loud.wav", 8 * speech[:48_000], subtype="FLOAT")
+    tasks = plan_folder(tmp_path / "in", tmp_path / "out", "wav")
+    report = run(codec, tasks, WAV)
+    decoded = codec.decode(codec.encode(8 * speech[:48_000]))
+    assert report.clipped == (np.abs(decoded) > 1).sum() > 0
+
+
+def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
+    codec: Codec, tmp_path: Path, speech: Audio
+) -> None:
+    for index in range(6):
+        wav(tmp_path / "in" / f"{index}.wav", np.tile(speech, 4))
+    heard = threading.Event()
+
+    def interrupt() -> None:
+        heard.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    tasks = plan_folder(tmp_path / "in", tmp_path / "out", "apc")
+    with pytest.raises(KeyboardInterrupt):
+        run(codec, tasks, CODES, jobs=2, progress=Progress(heard=lambda seconds: heard.set()))
+    thread.join()
+    left = files(tmp_path / "out")
+    assert len(left) < 6
+    assert all(name.endswith(".wav.apc") for name in left)
+
+
+def test_a_command_that_is_interrupted_says_so_and_cleans_up(tmp_path: Path, speech: Audio) -> None:
+    wav(tmp_path / "in" / "a.wav", np.tile(speech, 20))
+    command = [sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in", "out", "--to", "apc"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "out").glob(".apcodec-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    with process.stderr:
+        words = process.stderr.read()
+    assert process.wait() == 130
+    assert "nothing is left half written" in words
+    assert files(tmp_path / "out") == {}
+
+
+def test_a_bug_in_one_conversion_is_one_failure(
+    codec: Codec, tmp_path: Path, speech: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        wav(tmp_path / "in" / name, speech[:5000])
+    genuine = conversion.AudioReader
+
+    def broken(path: Path) -> conversion.AudioReader:
+        if path.name == "a.wav":
+            raise ZeroDivisionError("oops")
+        return genuine(path)
+
+    monkeypatch.setattr(conversion, "AudioReader", broken)
+    report = run(codec, plan_folder(tmp_path / "in", tmp_path / "out", "apc"), CODES)
+    assert [str(result.outcome) for result in report.results] == ["failed", "done"]
+    assert "internal error" in str(report.results[0].reason)

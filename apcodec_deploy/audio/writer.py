@@ -122,4 +122,4 @@ class AudioWriter:
             for start in range(0, audio.shape[1], self._block):
                 self._file.write(audio[:, start : start + self._block].T)
         except (soundfile.SoundFileError, OSError) as error:
-            raise OutputError(f"writing failed: {error}") from error
+            raise OutputError(f"writing failed ({str(error).rstrip('.')}); is the disk full?") from error

@@ -24,8 +24,10 @@ def run_tasks(
     """Run conversions behind a progress bar with files, hours of audio and times real time.
 
     Raises:
+        ApcodecError: The options fit no file.
         typer.Exit: After Ctrl-C.
     """
+    codec.layout(options.window)
     try:
         with progress_bar() as bar:
             progress = _progress(bar, len(tasks))

@@ -36,7 +36,7 @@ def decode(
     """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
     shared.check_device(precision, device)
     ending = Path(output).suffix[1:].lower() if output and not is_folder(output) else ""
-    form = AudioFormat.of(to or (ending if ending in FORMATS else "wav"), subtype)
+    form = AudioFormat.of(to or ending or "wav", subtype)
     tasks = tasks_for(inputs, output, form.name)
     codec = load(model, backend, threads=threads)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)

@@ -133,6 +133,17 @@ def test_subtypes_are_checked_before_anything_is_done(clip: Path, tmp_path: Path
     assert soundfile.info(tmp_path / "out" / "a.flac.wav").subtype == "PCM_24"
 
 
+def test_a_suffix_that_cannot_be_written_is_refused(clip: Path, tmp_path: Path) -> None:
+    apcodec("encode", clip)
+    answer = apcodec("decode", f"{clip}.apc", "-o", tmp_path / "b.mp3")
+    assert "no format is called 'mp3'" in str(answer.exception)
+    assert apcodec("decode", f"{clip}.apc", "-o", tmp_path / "b.mp3", "--to", "wav").exit_code == 0
+
+
+def test_a_bad_option_is_one_error_not_one_per_file(clip: Path) -> None:
+    assert "a window of '0'" in str(apcodec("encode", clip, clip, "--window", "0").exception)
+
+
 def test_windows_are_stored(clip: Path) -> None:
     apcodec("encode", clip, "--window", "whole")
     assert EncodedAudio.load(f"{clip}.apc").header.layout.whole

@@ -1,0 +1,47 @@
+"""The wheel: exactly the files it should hold, and nothing of the repository around them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import apcodec_deploy
+from apcodec_deploy.bundle import GRAPHS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of all files in a freshly built wheel."""
+    output = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = output.glob("*.whl")
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
+    code = {
+        path.relative_to(base).as_posix()
+        for base, package in ((ROOT, "apcodec_deploy"), (ROOT / "export", "apcodec_export"))
+        for path in (base / package).rglob("*.py")
+    }
+    data = {
+        "apcodec_deploy/py.typed",
+        "apcodec_export/py.typed",
+        "apcodec_deploy/bundles/demo/model.json",
+        "apcodec_export/clips/speech_music_48k.flac",
+        *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),
+    }
+    info = f"apcodec_deploy-{apcodec_deploy.__version__}.dist-info"
+    about = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
+    assert names == code | data | about
+
+
+def test_the_wheel_brings_no_generic_names(names: set[str]) -> None:
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"apcodec_deploy", "apcodec_export"}

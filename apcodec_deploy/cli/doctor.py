@@ -91,7 +91,8 @@ def _codec(model: shared.Model) -> Finding:
             decoded = codec.decode(codec.encode(tone))
             if decoded.shape != tone.shape or not np.isfinite(decoded).all() or not decoded.any():
                 return Finding("model", "broken", f"{codec!r} does not give back audio; export the checkpoint again")
-            return Finding("model", "ok", f"{codec!r}, fingerprint {codec.fingerprint[:16]}, coded a tone")
+            backend = f"backend {codec.backend.name} ({codec.backend.reason})"
+            return Finding("model", "ok", f"{codec.bundle.name}, {codec.fingerprint[:16]}, coded a tone; {backend}")
     except ApcodecError as error:
         return Finding("model", "broken", str(error))
 

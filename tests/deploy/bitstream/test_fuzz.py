@@ -9,7 +9,6 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,8 +38,6 @@ FIELDS = {
     "latents": ("I", 11),
 }
 
-Edit = tuple[int, int]
-
 
 def seal(data: bytearray) -> bytes:
     """Put right every checksum that can be found, so that what lies behind them is reached."""
@@ -60,36 +57,49 @@ def seal(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def mutate(data: bytes, edits: Sequence[Edit], cut: int | None, surplus: bytes, sealed: bool) -> bytes:
-    """Change bytes, cut the end off or add to it."""
-    changed = bytearray(data)
-    for position, value in edits:
-        changed[position % len(changed)] = value
-    changed = changed[:cut] + surplus
-    return seal(changed) if sealed else bytes(changed)
+def damage(files: Sequence[bytes], script: bytes) -> bytes:
+    """Damage one of the files as a script says: cut it, add to it, then change bytes, mostly in its header.
+
+    Behind a script that starts with an odd byte, the checksums are right.
+    """
+    which, end, surplus = script[0] // 2, script[1], script[2]
+    data = bytearray(files[which % len(files)])
+    if end % 2:
+        del data[end * len(data) // 256 :]
+    if surplus % 4 == 0:
+        data += script * (surplus // 64)
+    for position, value in zip(script[3::2], script[4::2], strict=False):
+        # Not the magic, before which nothing else is looked at.
+        if len(data) > 4:
+            data[4 + (position % 52 if value % 2 else position) % (len(data) - 4)] = value
+    return seal(data) if script[0] % 2 else bytes(data)
 
 
-def with_header(numbers: dict[str, int], body: bytes, *, consistent: bool, fitting: bool) -> bytes:
-    """A header of given numbers before a body; where wanted, its counts agree, and the body has the declared size."""
-    values = {
-        name: numbers.get(name, usual) % (1 << 8 * struct.calcsize(code)) for name, (code, usual) in FIELDS.items()
-    }
-    if consistent and values["sample_rate"] and values["samples_per_latent"]:
-        ratio = 2 * values["samples"] * values["model_rate"] + values["sample_rate"]
-        model_samples = max(1, ratio // (2 * values["sample_rate"]))
-        values["latents"] = (model_samples // values["samples_per_latent"] + 1) % (1 << 32)
+def invent(script: bytes) -> bytes:
+    """Make a header of numbers near the usual ones or anywhere, and chunks that fit it, as a script says."""
+    values = {name: usual for name, (_, usual) in FIELDS.items()}
+    names = list(FIELDS)
+    for name, shift, factor in zip(script[2::3], script[3::3], script[4::3], strict=False):
+        code, _ = FIELDS[names[name % len(names)]]
+        values[names[name % len(names)]] = (factor << shift % 64) % (1 << 8 * struct.calcsize(code))
+    values["flags"] %= 4
+    if script[0] % 4 and values["sample_rate"] and values["samples_per_latent"]:
+        model_samples = (2 * values["samples"] * values["model_rate"] + values["sample_rate"]) // (
+            2 * values["sample_rate"]
+        )
+        values["latents"] = (max(1, model_samples) // values["samples_per_latent"] + 1) % (1 << 32)
     start = b"\x89APC" + b"".join(struct.pack("<" + code, values[name]) for name, (code, _) in FIELDS.items())
     bits = values["channels"] * values["codebooks"] * values["bits_per_code"]
     chunks, left = bytearray(), values["latents"]
-    while fitting and left and values["chunk_latents"] and len(chunks) < 4096:
+    while left and values["chunk_latents"] and len(chunks) < 2048:
         latents = min(left, values["chunk_latents"])
         size = (latents * bits + 7) // 8
-        chunks += struct.pack("<III", latents, size & 0xFFFFFFFF, 0) + body[:8].ljust(min(size, 4096), b"\0")
+        chunks += struct.pack("<III", latents, size % (1 << 32), 0) + (script[-1:] * min(size - 1, 2048)) + b"\0"
         left -= latents
     if values["flags"] & 1:
         chunks += b"APC\x89" + struct.pack("<QII", values["samples"], values["latents"], 0)
         start = start[:-12] + bytes(12)
-    return seal(bytearray(start + bytes(4) + (chunks if fitting else body)))
+    return seal(bytearray(start + bytes(4) + chunks))
 
 
 def check(data: bytes, *, salvage: bool) -> bool:
@@ -126,72 +136,52 @@ def files(header: Header, write_apc: Callable[..., bytes]) -> list[bytes]:
     return made
 
 
-EDITS = st.lists(st.tuples(st.integers(0, 55) | st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6)
-CUTS = st.none() | st.none() | st.integers(0, 300)
-
-
 def test_the_valid_files_are_valid(files: list[bytes]) -> None:
     assert all(check(data, salvage=salvage) for data in files for salvage in (False, True))
     assert all(seal(bytearray(data)) == data for data in files)
 
 
-@settings(max_examples=4000)
-@given(which=st.integers(0, 3), edits=EDITS, cut=CUTS, surplus=st.binary(max_size=20), salvage=st.booleans())
-def test_changed_bytes(
-    files: list[bytes], which: int, edits: list[Edit], cut: int | None, surplus: bytes, salvage: bool
-) -> None:
-    data = mutate(files[which], edits, cut, surplus, sealed=False)
-    assert check(data, salvage=salvage) or data != files[which]
-
-
-@settings(max_examples=10_000)
-@given(which=st.integers(0, 3), edits=EDITS, cut=CUTS, surplus=st.binary(max_size=20), salvage=st.booleans())
-def test_changed_bytes_behind_right_checksums(
-    files: list[bytes], which: int, edits: list[Edit], cut: int | None, surplus: bytes, salvage: bool
-) -> None:
-    check(mutate(files[which], edits, cut, surplus, sealed=True), salvage=salvage)
-
-
-@settings(max_examples=4000)
-@given(
-    numbers=st.dictionaries(
-        st.sampled_from(sorted(FIELDS.keys() - {"version", "reserved"})),
-        st.integers(0, 20) | st.sampled_from([2**bits - 1 for bits in range(1, 65)]) | st.integers(0, 2**64 - 1),
-        max_size=6,
-    ),
-    body=st.binary(max_size=64),
-    consistent=st.booleans(),
-    fitting=st.booleans(),
-    salvage=st.booleans(),
-)
-def test_any_header(numbers: dict[str, int], body: bytes, consistent: bool, fitting: bool, salvage: bool) -> None:
-    check(with_header(numbers, body, consistent=consistent, fitting=fitting), salvage=salvage)
+@settings(max_examples=2000)
+@given(script=st.binary(min_size=3, max_size=12), salvage=st.booleans())
+def test_a_damaged_file(files: list[bytes], script: bytes, salvage: bool) -> None:
+    check(damage(files, script), salvage=salvage)
 
 
 @settings(max_examples=2000)
+@given(script=st.binary(min_size=2, max_size=14), salvage=st.booleans())
+def test_an_invented_header(script: bytes, salvage: bool) -> None:
+    check(invent(script), salvage=salvage)
+
+
+@settings(max_examples=1000)
 @given(data=st.binary(max_size=400), start=st.sampled_from([b"", b"\x89APC", b"\x89APC\x01"]), salvage=st.booleans())
 def test_any_bytes(data: bytes, start: bytes, salvage: bool) -> None:
     check(start + data, salvage=salvage)
     check(seal(bytearray(start + data)), salvage=salvage)
 
 
+@pytest.mark.parametrize("invented", [False, True])
+def test_twenty_thousand_more(files: list[bytes], invented: bool) -> None:
+    """The same without hypothesis, which takes most of the time above."""
+    rng = random.Random(1)
+    for _ in range(20_000):
+        script = rng.randbytes(rng.randrange(3, 13))
+        try:
+            check(invent(script) if invented else damage(files, script), salvage=rng.random() < 0.5)
+        except BaseException as error:
+            error.add_note(f"script: {script.hex()}")
+            raise
+
+
 def test_memory_stays_bounded_by_the_file(files: list[bytes]) -> None:
-    """What thousands of damaged files of under 1 kB declare is never allocated."""
+    """What thousands of damaged files of a few kB declare is never allocated."""
     rng = random.Random(0)
-
-    def cases() -> Any:
-        for _ in range(3000):
-            edits = [(rng.randrange(56), rng.randrange(256)) for _ in range(rng.randrange(4))]
-            yield mutate(rng.choice(files), edits, None, b"", sealed=True)
-        for _ in range(3000):
-            numbers = {rng.choice(list(FIELDS)): 2 ** rng.randrange(64) - 1 for _ in range(3)}
-            yield with_header(numbers, b"\xff" * 16, consistent=True, fitting=False)
-
+    cases = [damage(files, rng.randbytes(9)) for _ in range(2000)] + [invent(rng.randbytes(11)) for _ in range(2000)]
     tracemalloc.start()
     try:
-        read = [check(data, salvage=salvage) for data in cases() for salvage in (False, True)]
+        read = [check(data, salvage=salvage) for data in cases for salvage in (False, True)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert any(read) and not all(read)
-    assert peak < 1 << 20
+    assert peak < 2 << 20

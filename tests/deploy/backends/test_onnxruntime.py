@@ -1,0 +1,72 @@
+"""ONNX Runtime on the CPU: loads what is needed when it is, and says what failed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apcodec_deploy.backends.base import create
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend, available_cpus
+from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.errors import BackendError
+
+
+class CountingBundle:
+    """The embedded bundle, with a record of the graphs that were read."""
+
+    def __init__(self) -> None:
+        self.path = Bundle.embedded().path
+        self.read: list[str] = []
+
+    def graph(self, name: str) -> bytes:
+        self.read.append(name)
+        return Bundle.embedded().graph(name)
+
+
+def test_each_direction_loads_its_own_graphs_once(speech: NDArray[np.float32]) -> None:
+    bundle = CountingBundle()
+    backend = OnnxRuntimeBackend(bundle)  # type: ignore[arg-type]
+    assert bundle.read == []
+    codes = backend.encode(speech[None, :1000])
+    backend.encode(speech[None, :2000])
+    assert bundle.read == list(ENCODE)
+    backend.decode(codes)
+    assert bundle.read == list(ENCODE + DECODE) == list(GRAPHS)
+
+
+def test_shapes_and_types_are_those_of_the_protocol(speech: NDArray[np.float32]) -> None:
+    backend = create(Bundle.embedded())
+    codes = backend.encode(np.stack([speech[:5000], speech[5000:10_000]]))
+    assert (codes.shape, codes.dtype) == ((2, 4, 16), np.int32)
+    audio = backend.decode(codes)
+    assert (audio.shape, audio.dtype) == ((2, 16 * 320), np.float32)
+
+
+def test_threads_that_call_at_once_get_their_own_results(speech: NDArray[np.float32]) -> None:
+    backend = create(Bundle.embedded())
+    clips = [speech[None, start : start + 4000] for start in range(20_000, 60_000, 4000)]
+    alone = [backend.encode(clip) for clip in clips]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.encode, clips))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_graph_that_fails_is_named_with_the_shapes_it_got() -> None:
+    backend = create(Bundle.embedded())
+    with pytest.raises(BackendError, match=r"could not run dequantizer on \[1, 3, 5\]"):
+        backend.decode(np.zeros((1, 3, 5), np.int32))
+
+
+def test_preparing_loads_ahead() -> None:
+    bundle = CountingBundle()
+    backend = OnnxRuntimeBackend(bundle, threads=1)  # type: ignore[arg-type]
+    backend.prepare(encode=False, decode=True)
+    assert bundle.read == list(DECODE)
+
+
+def test_only_the_cpus_of_this_process_count() -> None:
+    assert 1 <= available_cpus() <= 4096

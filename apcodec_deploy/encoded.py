@@ -65,8 +65,13 @@ class EncodedAudio:
         """Write a ``.apc`` file; it appears whole or not at all.
 
         Raises:
+            BitstreamError: There are gaps, which a file cannot tell from codes.
             OutputError: It cannot be written.
         """
+        if self.gaps:
+            raise BitstreamError(
+                f"{len(self.gaps)} stretches of these codes are missing; decode them instead of saving them"
+            )
         with written_whole(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
             writer = BitstreamWriter(file, self.header)
             writer.write(self.codes)
@@ -81,6 +86,7 @@ class EncodedAudio:
             salvage: Read a damaged file as far as it goes; ``gaps`` says what is missing.
 
         Raises:
+            AudioError: It cannot be opened.
             BitstreamError: It is damaged, newer or no ``.apc`` file; the message says what and where.
         """
         with open_input(Path(path)) as file:

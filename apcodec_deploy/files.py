@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,8 @@ def written_whole(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     if not overwrite and os.path.lexists(target):
         raise OutputError(f"{target} exists; --overwrite replaces it")
+    if not target.name:
+        raise OutputError(f"{target} is a folder")
     # Not the target's name with something added, which could be longer than a name may be.
     temporary = target.with_name(f".apcodec-{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
     try:
@@ -34,7 +36,8 @@ def written_whole(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def open_input(path: Path) -> BinaryIO:

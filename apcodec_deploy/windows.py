@@ -122,6 +122,10 @@ class _Tape:
     def forget(self, until: int) -> None:
         while self._blocks and self._start + self._blocks[0].shape[-1] <= until:
             self._start += self._blocks.pop(0).shape[-1]
+        if self._blocks and self._start < until:
+            # A view: the next ``take`` copies what is left of it, so an array given in one piece is never copied.
+            self._blocks[0] = self._blocks[0][..., until - self._start :]
+            self._start = until
 
 
 def cut_audio(

@@ -21,10 +21,22 @@ AUDIO_SUFFIXES = frozenset((
     ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
 ))
 # fmt: on
-_STREAMED = 0x7FFFFFFF
+_SIZE_IN_LOG = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""How libsndfile's log says that a chunk declares more bytes than the file holds."""
+_STREAMED = 0x7FFF0000
 """Sizes from here on are what programs write that do not know a WAV's length yet, not lengths."""
+_UNKNOWN_FRAMES = 1 << 62
+"""libsndfile's length of a file that does not say it is larger than this."""
+_OGG_PAGE_BYTES = 65_307
 _MP3_SLACK = 2 * 1152
 """Frames by which an MP3's declared length may be off."""
+
+
+class _Unseekable(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that does not say how long it is, such as a FLAC from a pipe: it can be read on, but not sought in."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 class AudioReader:
@@ -47,6 +59,9 @@ class AudioReader:
         self._raw = open_input(path)
         try:
             self._file = soundfile.SoundFile(self._raw)
+            if self._file.frames >= _UNKNOWN_FRAMES:
+                self._raw.seek(0)
+                self._file = _Unseekable(self._raw)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             self._raw.close()
             size = path.stat().st_size
@@ -102,15 +117,28 @@ class AudioReader:
         if not position:
             raise AudioError(f"{self.path} holds no samples")
         slack = _MP3_SLACK if self._file.format == "MP3" else 0
-        if position + slack < self._file.frames:
+        if position + slack < self._file.frames < _UNKNOWN_FRAMES:
             raise AudioError(f"{self.path} is cut: {position} of {self._file.frames} samples are there")
 
     def _check_whole(self) -> None:
-        """Refuse a cut WAV or OGG, which libsndfile reads as a shorter file and mentions only in its log."""
-        log = self._file.extra_info
-        if match := re.search(r"^(?:data|SSND) *: (\d+) \(should be (\d+)\)", log, re.MULTILINE):
+        """Refuse a file that was cut, which libsndfile reads as a shorter one and at best mentions in its log."""
+        if match := _SIZE_IN_LOG.search(self._file.extra_info):
             declared, held = int(match[1]), int(match[2])
             if held < declared < _STREAMED:
                 raise AudioError(f"the file is cut: it declares {declared} bytes of audio and holds {held}")
-        if "File ended unexpectedly without an End-Of-Stream" in log:
-            raise AudioError("the file is cut: its last page is missing")
+        if self._file.format == "OGG" and not self._last_page_is_whole():
+            raise AudioError("the file is cut: its last page is missing or not whole; copy it anew or remux it")
+
+    def _last_page_is_whole(self) -> bool:
+        """Whether the last page of an OGG is whole and says that it is the last (RFC 3533, section 6)."""
+        position = self._raw.tell()
+        size = self._raw.seek(0, 2)
+        self._raw.seek(max(0, size - 2 * _OGG_PAGE_BYTES))
+        tail = self._raw.read()
+        self._raw.seek(position)
+        page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+        if len(page) < 27:
+            return False
+        flags, segments = page[5], page[26]
+        lacing = page[27 : 27 + segments]
+        return bool(flags & 4) and len(lacing) == segments and len(page) >= 27 + segments + sum(lacing)

@@ -17,7 +17,7 @@ QUALITY = "HQ"
 
 def check_rate(rate: int) -> int:
     """The rate as an int, or an error if it cannot be resampled."""
-    if isinstance(rate, bool) or int(rate) != rate or not MIN_RATE <= rate <= MAX_RATE:
+    if isinstance(rate, bool) or not MIN_RATE <= rate <= MAX_RATE or int(rate) != rate:
         raise AudioError(f"a sample rate of {rate} Hz; whole numbers from {MIN_RATE} to {MAX_RATE} are expected")
     return int(rate)
 

@@ -14,8 +14,13 @@ from apcodec_deploy.errors import AudioError, OutputError
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS")}
 """What can be written: the container and its usual subtype."""
+_PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+SUBTYPES = (*_PCM_BITS, "ULAW", "ALAW", "FLOAT", "DOUBLE", "VORBIS", "OPUS")
+"""How samples can be stored, where the container allows. libsndfile knows more; some wrap around at full scale."""
+_VORBIS_MAX_RATE, _VORBIS_MAX_CHANNELS = 200_000, 255
+"""Beyond these, libsndfile's Vorbis encoder crashes the process."""
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
-_SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_SAMPLE_BYTES = {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1} | {kind: bits // 8 for kind, bits in _PCM_BITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,8 @@ class AudioFormat:
             raise AudioError(f"no format is called {name!r}; there are: {', '.join(FORMATS)}")
         container, usual = FORMATS[name]
         chosen = (subtype or usual).upper()
-        if not soundfile.check_format(container, chosen):
-            raise AudioError(
-                f"{name} has no subtype {chosen}; it has: {', '.join(soundfile.available_subtypes(container))}"
-            )
+        if chosen not in (possible := [kind for kind in SUBTYPES if soundfile.check_format(container, kind)]):
+            raise AudioError(f"{name} has no subtype {chosen}; it has: {', '.join(possible)}")
         return cls(name, chosen)
 
     @property
@@ -55,7 +58,7 @@ class AudioFormat:
     @property
     def integer(self) -> bool:
         """Whether samples beyond full scale must be clipped."""
-        return self.subtype.startswith("PCM") or self.subtype in ("ULAW", "ALAW") or "ADPCM" in self.subtype
+        return self.subtype in _PCM_BITS or self.subtype in ("ULAW", "ALAW")
 
     def container(self, channels: int, samples: int) -> str:
         """libsndfile's container: RF64 where a WAV of this size would pass 4 GB."""
@@ -84,7 +87,11 @@ class AudioWriter:
             OutputError: The format does not take this rate or so many channels, or the file cannot be created.
         """
         self.clipped = 0
-        self._integer = form.integer
+        if form.subtype == "VORBIS" and (sample_rate > _VORBIS_MAX_RATE or channels > _VORBIS_MAX_CHANNELS):
+            raise OutputError(
+                f"ogg VORBIS cannot hold {channels} channels at {sample_rate} Hz; choose another --to or --subtype"
+            )
+        self._form = form
         self._block = sample_rate
         try:
             self._file = soundfile.SoundFile(
@@ -114,12 +121,28 @@ class AudioWriter:
         """
         if not np.isfinite(audio).all():
             raise AudioError("the decoder made a sample that is not finite; please report this model")
-        if self._integer:
+        if self._form.integer:
             self.clipped += int((np.abs(audio) > 1).sum())
-            audio = np.clip(audio, -1, 1)
+        samples = self._stored(audio)
         try:
             # libsndfile's Vorbis encoder keeps a whole write on its stack and crashes on long ones.
-            for start in range(0, audio.shape[1], self._block):
-                self._file.write(audio[:, start : start + self._block].T)
+            for start in range(0, samples.shape[1], self._block):
+                self._file.write(samples[:, start : start + self._block].T)
         except (soundfile.SoundFileError, OSError) as error:
             raise OutputError(f"writing failed ({str(error).rstrip('.')}); is the disk full?") from error
+
+    def _stored(self, audio: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Samples as libsndfile should get them."""
+        if self._form.subtype in _PCM_BITS:
+            return _integers(audio, _PCM_BITS[self._form.subtype])
+        return np.clip(audio, -1, 1) if self._form.integer else audio
+
+
+def _integers(audio: NDArray[np.float32], bits: int) -> NDArray[np.int32]:
+    """Samples rounded to integers of so many bits, the inverse of reading them, in the top bits of 32.
+
+    libsndfile would round down, which shifts everything by half a step.
+    """
+    scale = 1 << (bits - 1)
+    rounded = np.clip(np.rint(audio.astype(np.float64) * scale), -scale, scale - 1)
+    return (rounded.astype(np.int64) << (32 - bits)).astype(np.int32)

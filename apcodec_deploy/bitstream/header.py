@@ -12,6 +12,7 @@ Chunks have one size, so any latent is found by arithmetic, and the size of a fi
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -91,6 +92,14 @@ class Header:
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise BitstreamError(f"the header says {name} = {getattr(self, name)}; {low} to {high} is possible")
+        if not 0 <= self.layout.core < 1 << 32 or not 0 <= self.layout.context < 1 << 16:
+            raise BitstreamError(f"the header says windows of {self.layout.core} + 2 x {self.layout.context} latents")
+        if self.layout.core and not self.layout.context:
+            raise BitstreamError("the header says windows without context, which cannot be joined")
+        if not re.fullmatch(f"[0-9a-f]{{{2 * FINGERPRINT_BYTES}}}", self.fingerprint):
+            raise BitstreamError(
+                f"{self.fingerprint!r} is no fingerprint; {2 * FINGERPRINT_BYTES} hex digits are expected"
+            )
         if self.one_dimensional and self.channels != 1:
             raise BitstreamError(f"the header says {self.channels} channels and a one-dimensional clip")
         if self.complete and self.latents != (expected := self.expected_latents):

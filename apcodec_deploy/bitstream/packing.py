@@ -16,6 +16,12 @@ def packed_bytes(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
 
 
+def check_range(codes: NDArray[np.integer], bits: int) -> None:
+    """Refuse codes that do not fit in so many bits."""
+    if codes.size and (codes.min() < 0 or codes.max() >= 1 << bits):
+        raise BitstreamError(f"codes from {codes.min()} to {codes.max()} do not fit in {bits} bits")
+
+
 def pack(codes: NDArray[np.integer], bits: int) -> bytes:
     """Pack codes, most significant bit first, the last byte filled up with zeros.
 
@@ -26,8 +32,7 @@ def pack(codes: NDArray[np.integer], bits: int) -> bytes:
     Raises:
         BitstreamError: A code does not fit.
     """
-    if codes.size and (codes.min() < 0 or codes.max() >= 1 << bits):
-        raise BitstreamError(f"codes from {codes.min()} to {codes.max()} do not fit in {bits} bits")
+    check_range(codes, bits)
     ordered = np.ascontiguousarray(codes.transpose(2, 0, 1)).astype(">u2")
     each = np.unpackbits(ordered.reshape(-1, 1).view(np.uint8), axis=1)
     return np.packbits(each[:, _WIDTH - bits :]).tobytes()

@@ -99,13 +99,22 @@ class BitstreamReader:
     def _held_latents(self, header: Header) -> int:
         """Latents in the whole chunks of a cut file, and in a shorter last one if it says it is whole."""
         whole = self._whole_chunks(header)
+        if whole and self._short_length(header, whole - 1):
+            whole -= 1  # a short last chunk with a trailer behind it, which together are as long as a whole one
         position = HEADER_BYTES + whole * header.full_chunk_bytes
         latents = whole * header.chunk_latents
         if position + CHUNK_HEADER.size <= self._size:
-            rest = CHUNK_HEADER.unpack(self._read(position, CHUNK_HEADER.size))[0]
-            if 0 < rest < header.chunk_latents and position + header.chunk_bytes(rest) <= self._size:
-                latents += rest
+            latents += self._short_length(header, whole)
         return latents
+
+    def _short_length(self, header: Header, index: int) -> int:
+        """Latents of a chunk that says it is the last, shorter one, and that ends where the file does; else 0."""
+        position = HEADER_BYTES + index * header.full_chunk_bytes
+        latents, length, _ = CHUNK_HEADER.unpack(self._read(position, CHUNK_HEADER.size))
+        short = 0 < latents < header.chunk_latents
+        if not short or length != header.chunk_bytes(latents) - CHUNK_HEADER.size:
+            return 0
+        return latents if 0 <= self._size - position - header.chunk_bytes(latents) <= TRAILER_BYTES else 0
 
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.int16]]:
         """Codes (C, Q, n) of the latents from ``start`` to ``stop``, chunk by chunk; nothing before is read.
@@ -148,7 +157,10 @@ class BitstreamReader:
         if crc != chunk_crc(index, latents, payload):
             raise BitstreamError(f"{where} is damaged: its checksum does not match")
         try:
-            return unpack(payload, header.channels, header.codebooks, header.bits_per_code)
+            codes = unpack(payload, header.channels, header.codebooks, header.bits_per_code)
+            if codes[:, :, latents:].any():
+                raise BitstreamError("the bits after the last code are not zero")
+            return codes[:, :, :latents]
         except BitstreamError as error:
             raise BitstreamError(f"{where} is damaged: {error}") from error
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.bitstream.header import CHUNK_HEADER, Header
-from apcodec_deploy.bitstream.packing import pack
+from apcodec_deploy.bitstream.packing import check_range, pack
+from apcodec_deploy.errors import BitstreamError
 
 
 def chunk_crc(index: int, latents: int, payload: bytes) -> int:
@@ -40,6 +41,7 @@ class BitstreamWriter:
 
     def write(self, codes: NDArray[np.integer]) -> None:
         """Append codes (C, Q, n)."""
+        check_range(codes, self._header.bits_per_code)
         self._pending = np.concatenate((self._pending, codes.astype(np.int16)), axis=2)
         size = self._header.chunk_latents
         while self._pending.shape[2] >= size:
@@ -58,6 +60,8 @@ class BitstreamWriter:
         Raises:
             BitstreamError: The number of latents is not that of a clip of ``samples``.
         """
+        if samples < 1:
+            raise BitstreamError("a clip without samples cannot be written")
         if self._pending.shape[2]:
             self._write_chunk(self._pending)
         header = self._header.counted(samples, self._latents)

@@ -86,6 +86,11 @@ GRAPHS = {
 """The six graphs, in the order in which audio passes them."""
 
 
+def fixed_size(tensor: str, spec: ModelSpec) -> int:
+    """The size of the axis of a graph's tensor that the model fixes."""
+    return {"latent": spec.latent_dim, "codes": spec.num_codebooks}.get(tensor, spec.bins)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """An exported model.
@@ -120,7 +125,7 @@ class Bundle:
         file = path / MANIFEST
         try:
             manifest = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleError(
                 f"{path} is not a bundle ({error}); make one with: apcodec export CHECKPOINT_DIR BUNDLE"
             ) from error
@@ -137,14 +142,20 @@ class Bundle:
             raise BundleError(f"{file} is incomplete ({error}); export the checkpoint again") from error
         if missing or not re.fullmatch("[0-9a-f]{64}", fingerprint) or not isinstance(numbers, dict):
             raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
+        try:
+            spec = ModelSpec.from_dict(numbers)
+        except BundleError as error:
+            raise BundleError(f"{file}: {error}; export the checkpoint again") from error
         name = str(manifest.get("name", path.name))
-        return cls(
-            path=path,
-            name=name,
-            fingerprint=fingerprint,
-            spec=ModelSpec.from_dict(numbers),
-            manifest=manifest,
-        )
+        return cls(path=path, name=name, fingerprint=fingerprint, spec=spec, manifest=manifest)
+
+    @property
+    def worst_errors(self) -> dict[str, float]:
+        """The largest error of each graph against PyTorch, as its export measured it; empty where that is not told."""
+        verification = self.manifest.get("verification")
+        checks = verification.get("checks") if isinstance(verification, dict) else None
+        held = checks if isinstance(checks, dict) else {}
+        return {name: check["worst"] for name, check in held.items() if isinstance(check, dict) and "worst" in check}
 
     def graph(self, name: str) -> bytes:
         """One graph, serialized, after its checksum was compared with ``model.json``.

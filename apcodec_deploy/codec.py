@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
+from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.backends.base import AUTO, Backend, create
 from apcodec_deploy.batches import Piece, run_batches
-from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
+from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, MAX_CHANNELS, Header
 from apcodec_deploy.bitstream.reader import Gap
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
@@ -26,9 +27,8 @@ from apcodec_deploy.errors import AudioError, BitstreamError, ModelMismatchError
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
 
-MAX_WINDOW_LATENTS = 27_000
-"""The longest piece that is coded at once: 3 minutes at 150 latents per second. Decoding whole takes about 60 MB per
-second of audio, so 11 GB. Longer clips need windows."""
+_MANY_CHANNELS = 32
+"""An array with more channels than this, and than samples, is (samples, channels) by mistake."""
 
 WindowLength = float | str | None
 """``"whole"``, seconds, or None for the model's (or the file's) own."""
@@ -37,8 +37,8 @@ WindowLength = float | str | None
 class Codec:
     """A model with the backend that runs it. Safe to use from several threads.
 
-    Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size`` and
-    everything else of ``spec``.
+    Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size``,
+    ``samples_per_latent``, ``fingerprint``; all others are in ``spec``.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
@@ -112,9 +112,9 @@ class Codec:
             for clip, given in zip(clips, audio, strict=True)
         ]
         pieces = (
-            piece
+            Piece(index, *cut)
             for index, clip in enumerate(clips)
-            for piece in self._pieces(index, cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec))
+            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec)
         )
         codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
@@ -132,9 +132,9 @@ class Codec:
         for clip in encoded:
             self.check(clip.header)
         pieces = (
-            piece
+            Piece(index, *cut)
             for index, clip in enumerate(encoded)
-            for piece in self._pieces(index, cut_codes([clip.codes], self.layout(window, clip.header.layout)))
+            for cut in cut_codes([clip.codes], self.layout(window, clip.header.layout))
         )
         windows: list[list[tuple[Window, NDArray[np.float32]]]] = [[] for _ in encoded]
         for piece, result in run_batches(pieces, self._decode_rows, self.backend.batch_limit):
@@ -150,7 +150,7 @@ class Codec:
     ) -> Iterator[NDArray[np.int16]]:
         """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
         audio = resample(blocks, sample_rate, self.sample_rate)
-        pieces = self._pieces(0, cut_audio(audio, layout, self.spec))
+        pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
             yield _kept_codes(piece, result)
 
@@ -171,7 +171,7 @@ class Codec:
             window: As in ``decode``.
         """
         self.check(header)
-        pieces = self._pieces(0, cut_codes(blocks, self.layout(window, header.layout)))
+        pieces = (Piece(0, *cut) for cut in cut_codes(blocks, self.layout(window, header.layout)))
         results = (
             (piece.window, audio) for piece, audio in run_batches(pieces, self._decode_rows, self.backend.batch_limit)
         )
@@ -180,11 +180,7 @@ class Codec:
     def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
         """The windows to use: what the user asked for, else a file's, else the model's."""
         layout = default if default is not None and window is None else WindowLayout.of(self.spec, window)
-        if layout.length > MAX_WINDOW_LATENTS:
-            seconds = MAX_WINDOW_LATENTS / self.latent_rate
-            raise AudioError(
-                f"windows of {layout.length / self.latent_rate:.0f} s; at most {seconds:.0f} s fit in memory"
-            )
+        layout.check(0)
         return layout
 
     def header(
@@ -227,16 +223,6 @@ class Codec:
         for name in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
             if (found := getattr(header, name)) != (expected := getattr(own, name)):
                 raise ModelMismatchError(f"the header says {name} = {found}, this model has {expected}: it was altered")
-
-    def _pieces(self, clip: int, cuts: Iterable[tuple[Window, NDArray[Any]]]) -> Iterator[Piece]:
-        """The windows of a clip, or an error at the first that would not fit in memory."""
-        for window, items in cuts:
-            if (latents := window.stop - window.start) > MAX_WINDOW_LATENTS:
-                seconds, most = latents / self.latent_rate, MAX_WINDOW_LATENTS / self.latent_rate
-                raise AudioError(
-                    f"a clip of {seconds:.0f} s does not fit in memory whole (at most {most:.0f} s); use windows"
-                )
-            yield Piece(clip, window, items)
 
     def _encode_rows(self, audio: NDArray[np.float32]) -> NDArray[np.int16]:
         """Codes of rows of audio. A clip too short for the transform to reflect its edges is followed by silence."""
@@ -285,10 +271,11 @@ def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         raise AudioError(
             f"audio of shape {list(array.shape)}; (samples,) or (channels, samples) with at least 1 is expected"
         )
-    clip = np.atleast_2d(array).astype(np.float32, copy=False)
-    if not np.isfinite(clip).all():
-        raise AudioError(f"{int((~np.isfinite(clip)).sum())} samples are NaN or infinite")
-    return clip
+    clip = np.atleast_2d(array)
+    if len(clip) > max(clip.shape[1], _MANY_CHANNELS) or len(clip) > MAX_CHANNELS:
+        raise AudioError(f"audio of shape {list(array.shape)}; (channels, samples) is expected: transpose it")
+    check_samples(clip)
+    return clip.astype(np.float32, copy=False)
 
 
 def _kept_codes(piece: Piece, codes: NDArray[np.int16]) -> NDArray[np.int16]:

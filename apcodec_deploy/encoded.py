@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.bitstream.header import Header
-from apcodec_deploy.bitstream.reader import BitstreamReader, Gap
+from apcodec_deploy.bitstream.reader import Gap, open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.errors import BitstreamError
-from apcodec_deploy.files import open_input, written_whole
+from apcodec_deploy.files import written_whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,6 @@ class EncodedAudio:
             AudioError: It cannot be opened.
             BitstreamError: It is damaged, newer or no ``.apc`` file; the message says what and where.
         """
-        with open_input(Path(path)) as file:
-            reader = BitstreamReader(file, salvage=salvage)
+        with open_codes(Path(path), salvage=salvage) as reader:
             codes = np.concatenate(list(reader.chunks()), axis=2)
             return cls(codes, reader.header, tuple(reader.gaps))

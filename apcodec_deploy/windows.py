@@ -21,10 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.errors import ApcodecError
+from apcodec_deploy.errors import ApcodecError, AudioError
 from apcodec_deploy.spec import ModelSpec
 
 WHOLE = "whole"
+MAX_LATENTS = 27_000
+"""The longest piece that is coded at once: 3 minutes at 150 latents per second. Decoding whole takes about 60 MB per
+second of audio, so 11 GB. Longer clips need windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,16 @@ class WindowLayout:
     def length(self) -> int:
         """Latents that the network sees at a time; 0 if that is the whole clip."""
         return self.core + 2 * self.context if self.core else 0
+
+    def check(self, latents: int) -> None:
+        """Refuse a piece that would not fit in memory, as soon as that is known.
+
+        Raises:
+            AudioError: A clip of so many latents makes one.
+        """
+        longest = latents if self.whole else self.length
+        if longest > MAX_LATENTS:
+            raise AudioError(f"{longest} latents at once do not fit in memory, {MAX_LATENTS} do; use (shorter) windows")
 
     def single(self, latents: int) -> bool:
         """Whether a clip of so many latents is one piece."""
@@ -140,6 +153,7 @@ def cut_audio(
     tape, index = _Tape(), 0
     for block in blocks:
         tape.append(block)
+        layout.check(spec.latents(tape.end))
         while not layout.whole and tape.end >= (index * layout.core + layout.length) * unit:
             window = layout.interior(index)
             yield window, tape.take(window.start * unit, window.stop * unit - 1)
@@ -162,6 +176,7 @@ def cut_codes(blocks: Iterable[NDArray[np.int16]], layout: WindowLayout) -> Iter
     tape, index = _Tape(), 0
     for block in blocks:
         tape.append(block)
+        layout.check(tape.end)
         while not layout.whole and tape.end > index * layout.core + layout.length:
             window = layout.interior(index)
             yield window, tape.take(window.start, window.stop)

@@ -12,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.resampling import check_rate
+from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import open_input
 
@@ -106,14 +107,13 @@ class AudioReader:
                 ) from error
             if not len(block):
                 break
-            if not (finite := np.isfinite(block)).all():
-                frame, channel = np.argwhere(~finite)[0]
-                raise AudioError(
-                    f"{self.path}: sample {position + frame} of channel {channel} is {block[frame, channel]}; "
-                    "every sample must be a number"
-                )
+            audio = np.ascontiguousarray(block.T)
+            try:
+                check_samples(audio, position)
+            except AudioError as error:
+                raise AudioError(f"{self.path}: {error}") from None
             position += len(block)
-            yield np.ascontiguousarray(block.T)
+            yield audio
         if not position:
             raise AudioError(f"{self.path} holds no samples")
         slack = _MP3_SLACK if self._file.format == "MP3" else 0

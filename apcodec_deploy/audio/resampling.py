@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from apcodec_deploy.errors import AudioError
@@ -35,6 +34,8 @@ def resample(blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int)
     if rate_in == rate_out:
         yield from blocks
         return
+    import soxr  # here, so that the package can be imported without it and `apcodec doctor` can say that it is broken
+
     stream, given, taken, channels = None, 0, 0, 1
     for block in blocks:
         if stream is None:

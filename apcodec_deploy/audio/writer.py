@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +61,26 @@ class AudioFormat:
         """Whether samples beyond full scale must be clipped."""
         return self.subtype in _PCM_BITS or self.subtype in ("ULAW", "ALAW")
 
+    def check(self, sample_rate: int, channels: int) -> None:
+        """Refuse what this format cannot hold, before anything is made to put into it.
+
+        Raises:
+            OutputError: It does not take this rate or so many channels.
+        """
+        if self.subtype == "VORBIS" and (sample_rate > _VORBIS_MAX_RATE or channels > _VORBIS_MAX_CHANNELS):
+            reason = f"at most {_VORBIS_MAX_CHANNELS} channels and {_VORBIS_MAX_RATE} Hz"
+        else:
+            try:
+                container = FORMATS[self.name][0]
+                with soundfile.SoundFile(io.BytesIO(), "w", sample_rate, channels, self.subtype, format=container):
+                    return
+            except (soundfile.SoundFileError, ValueError) as error:
+                reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
+        raise OutputError(
+            f"{self.name} {self.subtype} cannot hold {channels} channels at {sample_rate} Hz ({reason}); "
+            "choose another --to or --subtype"
+        )
+
     def container(self, channels: int, samples: int) -> str:
         """libsndfile's container: RF64 where a WAV of this size would pass 4 GB."""
         size = samples * channels * _SAMPLE_BYTES.get(self.subtype, 2)
@@ -87,22 +108,14 @@ class AudioWriter:
             OutputError: The format does not take this rate or so many channels, or the file cannot be created.
         """
         self.clipped = 0
-        if form.subtype == "VORBIS" and (sample_rate > _VORBIS_MAX_RATE or channels > _VORBIS_MAX_CHANNELS):
-            raise OutputError(
-                f"ogg VORBIS cannot hold {channels} channels at {sample_rate} Hz; choose another --to or --subtype"
-            )
         self._form = form
         self._block = sample_rate
+        form.check(sample_rate, channels)
+        container = form.container(channels, samples)
         try:
-            self._file = soundfile.SoundFile(
-                path, "w", sample_rate, channels, form.subtype, format=form.container(channels, samples)
-            )
-        except (soundfile.SoundFileError, ValueError) as error:
-            reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
-            raise OutputError(
-                f"{form.name} {form.subtype} cannot hold {channels} channels at {sample_rate} Hz ({reason}); "
-                "choose another --to or --subtype"
-            ) from error
+            self._file = soundfile.SoundFile(path, "w", sample_rate, channels, form.subtype, format=container)
+        except soundfile.SoundFileError as error:
+            raise OutputError(f"{path} cannot be written: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
 
     def __enter__(self) -> AudioWriter:
         return self

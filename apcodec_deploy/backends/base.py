@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Load what is needed for one direction or both, which else happens at first use."""
 
     def close(self) -> None:
-        """Free what it holds; it cannot be used after."""
+        """Free what it holds; it is loaded again where it is used after."""
 
 
 def create(bundle: Bundle, name: str = AUTO, *, threads: int | None = None) -> Backend:
@@ -51,10 +51,12 @@ def create(bundle: Bundle, name: str = AUTO, *, threads: int | None = None) -> B
         threads: CPU threads for one call; the CPUs this process may use where None.
 
     Raises:
-        BackendError: There is no such backend.
+        BackendError: There is no such backend, or no such number of threads.
     """
     from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise BackendError(f"{threads!r} threads; a whole number from 1 on is expected")
     if name not in (AUTO, OnnxRuntimeBackend.name):
         raise BackendError(f"no backend is called {name!r}; there are: {AUTO}, {OnnxRuntimeBackend.name}")
     reason = "the only backend of this version" if name == AUTO else "asked for"

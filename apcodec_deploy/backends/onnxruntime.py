@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
@@ -10,17 +9,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.machine import available_cpus
 
 ENCODE = ("stft", "encoder", "quantizer")
 DECODE = ("dequantizer", "decoder", "istft")
 _ERRORS_ONLY = 3
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OnnxRuntimeBackend:
@@ -33,7 +28,7 @@ class OnnxRuntimeBackend:
     def __init__(self, bundle: Bundle, *, reason: str = "asked for", threads: int | None = None) -> None:
         self.reason = reason
         self._bundle = bundle
-        self._threads = threads or available_cpus()
+        self._threads = available_cpus() if threads is None else threads
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -50,7 +45,8 @@ class OnnxRuntimeBackend:
             self._session(name)
 
     def close(self) -> None:
-        self._sessions.clear()
+        with self._lock:
+            self._sessions.clear()
 
     def _chain(self, names: tuple[str, ...], arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run graphs in turn, each on all outputs of the one before."""
@@ -79,6 +75,22 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         data = self._bundle.graph(name)
         try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {name} of {self._bundle.path}: {error}") from error
+        self._check(name, session)
+        return session
+
+    def _check(self, name: str, session: Any) -> None:
+        """Hold a graph's names and sizes against what the bundle says of the model."""
+        spec, signature = self._bundle.spec, GRAPHS[name]
+        expected = [
+            (value.name, [dim or fixed_size(value.name, spec) for dim in value.dims])
+            for value in (*signature.inputs, *signature.outputs)
+        ]
+        found = [(value.name, list(value.shape)) for value in (*session.get_inputs(), *session.get_outputs())]
+        if found != expected:
+            raise BundleError(
+                f"{name} of {self._bundle.path} has {found}, its model.json says {expected}; "
+                "export the checkpoint again"
+            )

@@ -29,6 +29,7 @@ FINGERPRINT_BYTES = 8
 CHUNK_LATENTS = 2048
 """13.7 s at 150 latents per second: what one damaged bit can cost, and the grain of a seek. Header and chunk headers
 stay under 1 % of a 6 kbps file from 10 s on."""
+MAX_CHANNELS = (1 << 16) - 1
 MAX_CHUNK_LATENTS = 1 << 20
 
 FLAG_TRAILER = 1
@@ -81,7 +82,7 @@ class Header:
         limits = {
             "sample_rate": (MIN_RATE, MAX_RATE),
             "model_rate": (MIN_RATE, MAX_RATE),
-            "channels": (1, (1 << 16) - 1),
+            "channels": (1, MAX_CHANNELS),
             "samples": (0, (1 << 62) - 1),
             "latents": (0, (1 << 32) - 1),
             "codebooks": (1, (1 << 8) - 1),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -14,15 +17,35 @@ from apcodec_deploy.bitstream.header import CHUNK_HEADER, HEADER_BYTES, TRAILER_
 from apcodec_deploy.bitstream.packing import unpack
 from apcodec_deploy.bitstream.writer import chunk_crc
 from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.files import open_input
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Latents ``start`` to ``stop`` that could not be read, and why."""
+    """Latents ``start`` to ``stop`` that could not be read, and why.
+
+    Those inside the clip decode to silence; those after its end are missing from it, and a clip of unknown length has
+    an empty gap there.
+    """
 
     start: int
     stop: int
     reason: str
+
+
+@contextmanager
+def open_codes(path: Path, *, salvage: bool = False) -> Iterator[BitstreamReader]:
+    """Open a ``.apc`` file; every ``BitstreamError`` of the block names it.
+
+    Raises:
+        AudioError: It cannot be opened.
+        BitstreamError: See ``BitstreamReader``.
+    """
+    with open_input(path) as file:
+        try:
+            yield BitstreamReader(file, salvage=salvage)
+        except BitstreamError as error:
+            raise type(error)(f"{path}: {error}") from error
 
 
 class BitstreamReader:
@@ -68,7 +91,10 @@ class BitstreamReader:
                 f"{header.chunks} chunks are whole; --salvage decodes those"
             )
         # What a cut file declares is not bounded by its size, so it is read as far as it goes.
-        return self._counted(header, self._held_latents(header))
+        held = self._counted(header, self._held_latents(header))
+        reason = f"the file is cut: {held.samples} of {header.samples} samples are left"
+        self.gaps.append(Gap(held.latents, header.latents, reason))
+        return held
 
     def _complete(self, header: Header) -> Header:
         """Take the counts of a streamed file from its trailer or, salvaging, from its size."""
@@ -79,7 +105,10 @@ class BitstreamReader:
         except BitstreamError:
             if not self._salvage:
                 raise
-        return self._counted(replace(header, trailer=False), self._held_latents(header))
+        held = self._counted(replace(header, trailer=False), self._held_latents(header))
+        reason = "the trailer is missing or damaged: the clip may have been longer"
+        self.gaps.append(Gap(held.latents, held.latents, reason))
+        return held
 
     def _counted(self, header: Header, latents: int) -> Header:
         """The header of the first ``latents`` of a clip."""
@@ -139,6 +168,11 @@ class BitstreamReader:
                 codes = np.zeros((header.channels, header.codebooks, count), np.int16)
                 self.gaps.append(Gap(first, first + count, str(error)))
             yield codes[:, :, max(start - first, 0) : stop - first]
+
+    def copy_to(self, file: BinaryIO) -> None:
+        """Write the whole file, as it is, to another one."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, file)
 
     def _chunk(self, index: int, latents: int) -> NDArray[np.int16]:
         header = self.header

@@ -64,7 +64,7 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> 
     """
     for each in done.of(Outcome.DONE):
         for gap in each.converted.gaps if each.converted else ():
-            say(f"{each.task.source}: latents {gap.start} to {gap.stop} are silence: {gap.reason}")
+            say(f"{each.task.source}: latents {gap.start} to {gap.stop} are lost: {gap.reason}")
     failed = done.of(Outcome.FAILED)
     if failed:
         say(f"{len(failed)} of {len(done.results)} files failed:")

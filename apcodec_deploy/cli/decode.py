@@ -10,19 +10,19 @@ import typer
 from apcodec_deploy.audio.writer import FORMATS, AudioFormat
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.conversion import report, run_tasks
-from apcodec_deploy.cli.outputs import is_folder, tasks_for
+from apcodec_deploy.cli.outputs import ending, tasks_for
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 
 
 def decode(
-    inputs: Annotated[list[Path], typer.Argument(help=".apc files.", metavar="IN...")],
+    inputs: Annotated[list[Path], typer.Argument(help=".apc files.", metavar="IN...", readable=False)],
     output: shared.Output = None,
     to: Annotated[
         str | None, typer.Option("--to", help=f"{', '.join(FORMATS)}; else what -o ends in, else wav.")
     ] = None,
     subtype: shared.Subtype = None,
-    salvage: Annotated[bool, typer.Option("--salvage", help="Decode damaged files, with silence in the gaps.")] = False,
+    salvage: shared.Salvage = False,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
@@ -35,8 +35,7 @@ def decode(
 ) -> None:
     """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
     shared.check_device(precision, device)
-    ending = Path(output).suffix[1:].lower() if output and not is_folder(output) else ""
-    form = AudioFormat.of(to or ending or "wav", subtype)
+    form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
     tasks = tasks_for(inputs, output, form.name)
     codec = load(model, backend, threads=threads)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)

@@ -10,11 +10,11 @@ import numpy as np
 import typer
 
 from apcodec_deploy import __version__
-from apcodec_deploy.backends.onnxruntime import available_cpus
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
 from apcodec_deploy.codec import load
 from apcodec_deploy.errors import ApcodecError
+from apcodec_deploy.machine import available_cpus
 
 _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
 
@@ -72,15 +72,18 @@ def _onnxruntime() -> Finding:
 
 
 def _audio() -> Finding:
-    import soundfile
-    import soxr
-
-    formats = soundfile.available_formats()
-    lacking = [name for name in ("WAV", "FLAC", "OGG", "MP3") if name not in formats]
-    versions = f"{soundfile.__libsndfile_version__}, soxr {soxr.__version__}"
-    if lacking:
+    try:
+        import soundfile
+        import soxr
+    except Exception as error:
+        return Finding("audio", "broken", f"cannot be imported: {error}; pip install --force-reinstall soundfile soxr")
+    formats, subtypes = soundfile.available_formats(), soundfile.available_subtypes("OGG")
+    reads = {"wav": "WAV" in formats, "flac": "FLAC" in formats, "mp3": "MP3" in formats}
+    reads |= {"ogg": "VORBIS" in subtypes, "opus": "OPUS" in subtypes}
+    versions = f"libsndfile {soundfile.__libsndfile_version__}, soxr {soxr.__version__}"
+    if lacking := [name for name, there in reads.items() if not there]:
         return Finding("audio", "broken", f"{versions} cannot read {', '.join(lacking)}; pip install -U soundfile")
-    return Finding("audio", "ok", f"{versions}; reads wav, flac, ogg, opus, mp3")
+    return Finding("audio", "ok", f"{versions}; reads {', '.join(reads)}")
 
 
 def _codec(model: shared.Model) -> Finding:
@@ -93,7 +96,7 @@ def _codec(model: shared.Model) -> Finding:
                 return Finding("model", "broken", f"{codec!r} does not give back audio; export the checkpoint again")
             backend = f"backend {codec.backend.name} ({codec.backend.reason})"
             return Finding("model", "ok", f"{codec.bundle.name}, {codec.fingerprint[:16]}, coded a tone; {backend}")
-    except ApcodecError as error:
+    except (ApcodecError, ImportError) as error:
         return Finding("model", "broken", str(error))
 
 

@@ -16,7 +16,7 @@ from apcodec_deploy.transcoding.naming import CODES
 
 
 def encode(
-    inputs: Annotated[list[Path], typer.Argument(help="Audio files.", metavar="IN...")],
+    inputs: Annotated[list[Path], typer.Argument(help="Audio files.", metavar="IN...", readable=False)],
     output: shared.Output = None,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",

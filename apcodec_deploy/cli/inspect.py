@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from apcodec_deploy.bitstream.reader import BitstreamReader
+from apcodec_deploy.bitstream.reader import open_codes
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
-from apcodec_deploy.errors import BitstreamError
-from apcodec_deploy.files import open_input
 
 
 def inspect(
-    path: Annotated[Path | None, typer.Argument(help="A bundle or a .apc file; else the embedded model.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A bundle or a .apc file; else the embedded model.", readable=False)
+    ] = None,
     json: shared.Json = False,
 ) -> None:
     """Check a bundle or a .apc file to the last checksum, and print what it is."""
-    if path is None or path.is_dir():
+    if path is None or os.path.isdir(path):
         facts = describe_bundle(Bundle.embedded() if path is None else Bundle.open(path))
     else:
         facts = describe_codes(path)
@@ -44,7 +45,6 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
     """
     spec = bundle.spec
     sizes = {name: len(bundle.graph(name)) for name in GRAPHS}
-    checks = bundle.manifest.get("verification", {}).get("checks", {})
     return {
         "kind": "bundle",
         "name": bundle.name,
@@ -55,8 +55,8 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "default_window_seconds": round(spec.window_latents / spec.latent_rate, 3),
         "spec": spec.to_dict(),
         "graph_bytes": sizes,
-        "largest_error_vs_pytorch": {name: check.get("worst") for name, check in checks.items()},
-        "exporter": bundle.manifest.get("exporter", {}),
+        "largest_error_vs_pytorch": bundle.worst_errors,
+        "exporter": bundle.manifest.get("exporter"),
     }
 
 
@@ -66,13 +66,9 @@ def describe_codes(path: Path) -> dict[str, Any]:
     Raises:
         BitstreamError: It is damaged or no ``.apc`` file.
     """
-    with open_input(path) as file:
-        try:
-            reader = BitstreamReader(file)
-            for _ in reader.chunks():
-                pass
-        except BitstreamError as error:
-            raise type(error)(f"{path}: {error}") from error
+    with open_codes(path) as reader:
+        for _ in reader.chunks():
+            pass
     header = reader.header
     seconds = header.samples / header.sample_rate
     window = "whole" if header.layout.whole else f"{header.layout.core} + 2 x {header.layout.context} latents"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -10,8 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from apcodec_deploy import __version__
-from apcodec_deploy.cli.console import result, say
-from apcodec_deploy.errors import ApcodecError
+from apcodec_deploy.cli.console import print_json, result, say
+from apcodec_deploy.errors import ApcodecError, MissingDependencyError
 
 GROUP = "apcodec_deploy.commands"
 
@@ -30,10 +32,24 @@ class _LazyCommands(TyperGroup):
         if (point := _commands().get(cmd_name)) is None:
             return None
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(point.load())
+        single.command(cmd_name)(_loaded(point))
         command = typer.main.get_command(single)
         command.name = cmd_name
         return command
+
+
+def _loaded(point: EntryPoint) -> Callable[..., None]:
+    """A command's function or, where a module that it needs is missing or broken, one that says so when called."""
+    try:
+        function: Callable[..., None] = point.load()
+    except ImportError as error:
+        reason = str(error)
+
+        def function() -> None:
+            raise MissingDependencyError(f"'apcodec {point.name}' cannot run: {reason}; 'apcodec doctor' tells more")
+
+        function.__doc__ = f"Not available: {reason}"
+    return function
 
 
 app = typer.Typer(
@@ -61,10 +77,14 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit 0 if all went well, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line; exit 0 if all went well, 1 after an error, 2 for wrong usage, 130 when interrupted."""
+    # A job that is told to end, as by a scheduler, cleans up as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except ApcodecError as error:
+        if "--json" in sys.argv:
+            print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
         say(f"error: {error}")
         sys.exit(1)
     except BrokenPipeError:

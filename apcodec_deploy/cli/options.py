@@ -11,7 +11,9 @@ from apcodec_deploy.errors import ApcodecError
 
 Model = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Bundle made by 'apcodec export'; else the embedded demo model."),
+    typer.Option(
+        "--model", "-m", readable=False, help="Bundle made by 'apcodec export'; else the embedded demo model."
+    ),
 ]
 BackendName = Annotated[str, typer.Option("--backend", help="auto or onnxruntime.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto or float32.")]
@@ -28,6 +30,7 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads; else all. The same number gives the same bytes."),
 ]
+Salvage = Annotated[bool, typer.Option("--salvage", help="Decode damaged .apc files, with silence in the gaps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a machine-readable answer to stdout.")]
 Subtype = Annotated[

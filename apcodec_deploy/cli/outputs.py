@@ -21,27 +21,34 @@ def tasks_for(inputs: Sequence[Path], output: str | None, to: str) -> list[Task]
     """
     if output is None:
         targets = [source.with_name(output_name(source.name, to)) for source in inputs]
-    elif len(inputs) == 1 and not is_folder(output):
+    elif names_file(inputs, output):
         targets = [Path(output)]
-    elif Path(output).exists() and not Path(output).is_dir():
+    elif os.path.exists(output) and not os.path.isdir(output):
         raise OutputError(f"{output} is a file; {len(inputs)} inputs need a folder")
     else:
         targets = [Path(output) / output_name(source.name, to) for source in inputs]
     pairs = zip(inputs, targets, strict=True)
-    return guarded([Task(source, target, _problem(source, to)) for source, target in pairs])
+    return guarded([Task(source, target, _problem(source, target, to)) for source, target in pairs])
 
 
-def is_folder(output: str) -> bool:
-    """Whether the user means a folder: one that is there, or a name with a slash at its end."""
-    return Path(output).is_dir() or output.endswith(_ENDINGS)
+def names_file(inputs: Sequence[Path], output: str) -> bool:
+    """Whether ``output`` is the file for one input: no folder that is there, and no name with a slash at its end."""
+    return len(inputs) == 1 and not os.path.isdir(output) and not output.endswith(_ENDINGS)
 
 
-def _problem(source: Path, to: str) -> str | None:
-    """Why an input is none, where its name or kind tells."""
-    if source.is_dir():
+def ending(inputs: Sequence[Path], output: str | None) -> str:
+    """What the file that ``output`` names ends in, without its dot; nothing where it names none."""
+    return Path(output).suffix[1:].lower() if output and names_file(inputs, output) else ""
+
+
+def _problem(source: Path, target: Path, to: str) -> str | None:
+    """Why an input is none, or an output cannot be, where names or kinds tell."""
+    if os.path.isdir(source):
         return f"{source} is a folder; 'apcodec transcode' converts folders"
     if to == CODES and is_codes(source):
         return f"{source} holds codes already"
+    if to == CODES and not is_codes(target):
+        return f"codes go into a .apc file, not {target}"
     if to != CODES and not is_codes(source):
         return f"{source} is not a .apc file; 'apcodec encode' makes one"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,15 @@ from apcodec_deploy.transcoding.naming import CODES, TARGETS
 
 def transcode(
     source: Annotated[
-        Path, typer.Argument(help="A folder of wav, flac, ogg, opus, mp3 and .apc files.", metavar="IN_DIR")
+        Path,
+        typer.Argument(help="A folder of wav, flac, ogg, opus, mp3 and .apc files.", metavar="IN_DIR", readable=False),
     ],
-    output: Annotated[Path, typer.Argument(help="Where the same tree of results goes.", metavar="OUT_DIR")],
+    output: Annotated[
+        Path, typer.Argument(help="Where the same tree of results goes.", metavar="OUT_DIR", readable=False)
+    ],
     to: Annotated[str, typer.Option("--to", help=f"What to write: {', '.join(TARGETS)}.")] = "wav",
     subtype: shared.Subtype = None,
+    salvage: shared.Salvage = False,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
@@ -44,21 +49,38 @@ def transcode(
     shared.check_device(precision, device)
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
+    if to == CODES and (subtype or salvage):
+        raise ApcodecError("--subtype and --salvage are about audio, which --to apc does not write")
     form = None if to == CODES else AudioFormat.of(to, subtype)
     tasks = plan_folder(source, output, to)
     if dry_run:
-        _print_plan(tasks, json=json)
+        _print_plan(tasks, overwrite=overwrite, json=json)
         return
     codec = load(model, backend, threads=threads)
-    options = ConversionOptions(form=form, window=window, overwrite=overwrite)
+    options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
     done = run_tasks(codec, tasks, options, jobs=jobs, skip_existing=True)
     report(done, json=json, extra={"model": codec.fingerprint, "backend": codec.backend.name})
 
 
-def _print_plan(tasks: list[Task], *, json: bool) -> None:
+def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:
+    """Say what would become of each file.
+
+    Raises:
+        typer.Exit: A file cannot be converted, as can be told already.
+    """
+
+    def fate(task: Task) -> str:
+        if task.problem is not None:
+            return "fail"
+        return "skip" if os.path.lexists(task.target) and not overwrite else "write"
+
     if json:
-        entries = [{"source": str(t.source), "target": str(t.target), "problem": t.problem} for t in tasks]
+        entries = [
+            {"source": str(t.source), "target": str(t.target), "fate": fate(t), "problem": t.problem} for t in tasks
+        ]
         print_json({"files": entries})
-        return
-    for task in tasks:
-        result(f"{task.source} -> {task.problem or task.target}")
+    else:
+        for task in tasks:
+            result(f"{fate(task):<6} {task.source} -> {task.problem or task.target}")
+    if any(task.problem for task in tasks):
+        raise typer.Exit(1)

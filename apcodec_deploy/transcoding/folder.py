@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apcodec_deploy.errors import AudioError, OutputError
-from apcodec_deploy.files import PARTIAL_SUFFIX
 from apcodec_deploy.transcoding.naming import is_input, output_name
 
 
@@ -37,15 +36,16 @@ def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
         AudioError: The input folder does not exist or holds nothing to convert.
         OutputError: Input and output are the same folder, or the output is a file.
     """
-    if not source.exists():
-        raise AudioError(f"{source} does not exist")
-    if output.exists() and not output.is_dir():
+    # os.path, because it answers where pathlib raises: for names too long and folders that may not be searched.
+    if not os.path.exists(source):
+        raise AudioError(f"{source} does not exist, or may not be read")
+    if os.path.exists(output) and not os.path.isdir(output):
         raise OutputError(f"{output} is a file; a folder is expected")
-    if source.is_file():
+    if not os.path.isdir(source):
         found: list[tuple[Path, str | None]] = [(source, None)]
         root = source.parent
     else:
-        if output.exists() and source.samefile(output):
+        if os.path.realpath(source) == os.path.realpath(output):
             raise OutputError(f"{source} is both input and output; results would stand among their sources")
         found = sorted(_walk(source, output))
         root = source
@@ -60,38 +60,38 @@ def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
 
 def guarded(tasks: list[Task]) -> list[Task]:
     """Mark the tasks whose output another one claims, or that would overwrite an input; all others stay."""
-    claims: dict[str, list[Path]] = defaultdict(list)
-    for task in tasks:
-        claims[_key(task.target)].append(task.source)
-    inputs = {_key(task.source) for task in tasks}
+    claims: dict[str, list[int]] = defaultdict(list)
+    for index, task in enumerate(tasks):
+        claims[_place(task.target)].append(index)
+    inputs = {place for task in tasks for place in (_place(task.source), os.path.realpath(task.source))}
 
-    def problem(task: Task) -> str | None:
+    def problem(index: int, task: Task) -> str | None:
         if task.problem is not None:
             return task.problem
-        if others := [path for path in claims[_key(task.target)] if path != task.source]:
+        if others := [tasks[other].source for other in claims[_place(task.target)] if other != index]:
             names = " and ".join(str(path) for path in others)
             return f"{task.target} would hold this file and {names}; rename one, or convert them to different folders"
-        if _key(task.target) in inputs:
+        if {_place(task.target), os.path.realpath(task.target)} & inputs:
             return f"its output {task.target} is itself an input, which is never overwritten"
         return None
 
-    return [Task(task.source, task.target, problem(task)) for task in tasks]
+    return [Task(task.source, task.target, problem(index, task)) for index, task in enumerate(tasks)]
 
 
-def _key(path: Path) -> str:
-    """The same for two paths that are one file, where that can be told without the file."""
-    return os.path.normcase(path.absolute())
+def _place(path: Path) -> str:
+    """Where a file is or would be: the same for two ways of naming one place, by links or dots."""
+    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
 
 
 def _walk(source: Path, output: Path) -> Iterator[tuple[Path, str | None]]:
-    excluded = output.resolve()
+    excluded = os.path.realpath(output)
     errors: list[OSError] = []
     for folder, folders, names in os.walk(source, onerror=errors.append):
         here = Path(folder)
-        folders[:] = [name for name in folders if (here / name).resolve() != excluded]
+        folders[:] = [name for name in folders if os.path.realpath(here / name) != excluded]
         for name in names:
             path = here / name
-            if is_input(path) and not name.endswith(PARTIAL_SUFFIX):
+            if is_input(path):
                 yield path, None
     for error in errors:
         yield Path(error.filename), f"cannot be listed: {error.strerror}"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from apcodec_deploy.errors import CheckpointError
-from apcodec_export.model.layers import WeightNormConv1d
+from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.network import NetworkConfig, detect
 
@@ -135,12 +134,13 @@ def read_state(path: Path, part: str) -> dict[str, Tensor]:
     Pickles are loaded with ``weights_only=True`` always: a checkpoint cannot run code.
     """
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state: Any = (
+                load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            )
+    except Exception as error:  # unpickling what is no pickle can raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path} cannot be read as weights ({reason}); expected a torch.save or safetensors file"
         ) from error
@@ -165,8 +165,10 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         tensor = value.detach().to(torch.float32).contiguous()
         if plain.match(key):
             stem = key.removesuffix("weight")
-            result[f"{stem}weight_g"] = tensor.double().flatten(1).norm(dim=1).float()[:, None, None]
-            result[f"{stem}weight_v"] = tensor
+            length = tensor.double().flatten(1).norm(dim=1).float()[:, None, None]
+            result[f"{stem}weight_g"] = length
+            # A channel of zeros has no direction; any will do, since its length is zero.
+            result[f"{stem}weight_v"] = torch.where(length == 0, torch.ones_like(tensor), tensor)
         else:
             name = key.replace("parametrizations.weight.original0", "weight_g")
             result[name.replace("parametrizations.weight.original1", "weight_v")] = tensor
@@ -206,11 +208,8 @@ def random_checkpoint(network: NetworkConfig, seed: int = 0) -> Checkpoint:
     encoder, decoder = Encoder(network).eval(), Decoder(network).eval()
     with torch.no_grad():
         for module in (*encoder.modules(), *decoder.modules()):
-            if isinstance(module, nn.Conv1d | nn.Linear | nn.Embedding):
-                fan_in = module.weight[0].numel() if not isinstance(module, nn.Embedding) else 1
-                module.weight.normal_(0, fan_in**-0.5, generator=generator)
-            elif isinstance(module, WeightNormConv1d):
-                module.weight_v.normal_(0, 1, generator=generator)
+            for name, parameter in module.named_parameters(recurse=False):
+                _randomise(module, name, parameter, generator)
     tensors = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
     tensors |= {f"decoder.{key}": value for key, value in decoder.state_dict().items()}
     return Checkpoint(
@@ -220,3 +219,15 @@ def random_checkpoint(network: NetworkConfig, seed: int = 0) -> Checkpoint:
         fingerprint=fingerprint(network, tensors),
         notes=("weights are random",),
     )
+
+
+def _randomise(module: nn.Module, name: str, parameter: nn.Parameter, generator: torch.Generator) -> None:
+    """Fill one parameter so that activations keep their size and nothing is at its neutral value."""
+    if isinstance(module, nn.Embedding) or name == "weight_v":
+        parameter.normal_(0, 1, generator=generator)
+    elif name == "weight" and parameter.ndim > 1:
+        parameter.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
+    elif isinstance(module, GlobalResponseNorm) or name == "bias":
+        parameter.normal_(0, 0.1, generator=generator)
+    else:  # lengths of weight norm, scales of LayerNorm and of layer scale
+        parameter.mul_(torch.empty_like(parameter).uniform_(0.8, 1.2, generator=generator))

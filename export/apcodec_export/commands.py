@@ -17,11 +17,18 @@ def export(
         typer.Argument(
             help="CHECKPOINT_DIR BUNDLE; only BUNDLE with --encoder, --decoder and --config.",
             metavar="[CHECKPOINT_DIR] BUNDLE",
+            readable=False,
         ),
     ],
-    encoder: Annotated[Path | None, typer.Option(help="Encoder weights, instead of a directory.")] = None,
-    decoder: Annotated[Path | None, typer.Option(help="Decoder weights, instead of a directory.")] = None,
-    config: Annotated[Path | None, typer.Option(help="The config.json the model was trained with.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Encoder weights, instead of a directory.", readable=False)
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="Decoder weights, instead of a directory.", readable=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The config.json the model was trained with.", readable=False)
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; else the bundle's own name.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to stdout.")] = False,
@@ -58,9 +65,9 @@ def export(
     if json:
         print_json(dict(made.manifest))
     else:
-        worst = {label: check["worst"] for label, check in made.manifest["verification"]["checks"].items()}
         say(
             f"{bundle}: {made.spec.family}, {made.spec.sample_rate} Hz, {made.spec.bitrate:g} bit/s, "
             f"model {made.fingerprint[:16]}"
         )
-        say("largest errors against PyTorch: " + ", ".join(f"{label} {error:.1e}" for label, error in worst.items()))
+        errors = ", ".join(f"{label} {error:.1e}" for label, error in made.worst_errors.items())
+        say(f"largest errors against PyTorch: {errors}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch
 
 from apcodec_deploy import __version__
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
-from apcodec_deploy.errors import OutputError
+from apcodec_deploy.errors import BundleError, OutputError
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.graphs import graphs, to_onnx
 from apcodec_export.verification import verify
@@ -47,13 +48,14 @@ def export_bundle(
         ExportError: A graph could not be made or differs from PyTorch.
         OutputError: Something is in the way, or the directory cannot be written.
     """
+    output = output.resolve()  # what a link points to is replaced, not the link
     _check_target(output, overwrite=overwrite)
     models: dict[str, bytes] = {}
     for label, graph in graphs(checkpoint).items():
         progress(f"exporting {label}")
         models[label] = to_onnx(graph, checkpoint.fingerprint).SerializeToString(deterministic=True)
     progress("verifying against PyTorch")
-    manifest = _manifest(checkpoint, models, name or output.resolve().name, verify(checkpoint, models))
+    manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
     try:
         _write(output, models, manifest)
     except OSError as error:
@@ -62,12 +64,19 @@ def export_bundle(
 
 
 def _check_target(output: Path, *, overwrite: bool) -> None:
-    if not output.exists() and not output.is_symlink():
+    if not os.path.lexists(output):
         return
     if not overwrite:
         raise OutputError(f"{output} exists; --overwrite replaces a bundle")
-    if not output.is_dir() or (any(output.iterdir()) and not (output / MANIFEST).is_file()):
-        raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place")
+    try:
+        names = {path.name for path in output.iterdir()}
+        if names:
+            Bundle.open(output)
+        foreign = sorted(names - {MANIFEST, *(f"{label}.onnx" for label in GRAPHS)})
+    except (OSError, BundleError) as error:
+        raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place") from error
+    if foreign:
+        raise OutputError(f"{output} holds more than a bundle ({', '.join(foreign)}), so it is not replaced")
 
 
 def _manifest(

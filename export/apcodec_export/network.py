@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from apcodec_deploy.errors import CheckpointError
+from apcodec_deploy.errors import BundleError, CheckpointError
 from apcodec_deploy.spec import ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -86,6 +86,17 @@ class NetworkConfig:
             problems.append(
                 f"codebooks of {self.codebook_dim} without projections cannot code {self.latent_dim} channels"
             )
+        for branch in ("amp", "pha"):
+            encoder, decoder = getattr(self, f"encoder_{branch}_channels"), getattr(self, f"decoder_{branch}_channels")
+            if encoder != decoder:
+                problems.append(
+                    f"the decoder's {branch} channels are {decoder} and the encoder's {encoder}, but the published "
+                    "decoder uses both for one tensor: they must be equal"
+                )
+        try:
+            self.spec()
+        except BundleError as error:
+            problems.append(str(error))
         if problems:
             raise CheckpointError("this network cannot be deployed: " + "; ".join(problems))
 
@@ -205,6 +216,10 @@ _SOURCES: tuple[tuple[str, str | None, int | None, str, int], ...] = (
     ("codebook_size", None, 1024, "encoder.quantizer.quantizers.0.codebook.weight", 0),
     ("codebook_dim", None, None, "encoder.quantizer.quantizers.0.codebook.weight", 1),
 )
+_COUNTED = (
+    ("num_layers", "num_layers", 8, "encoder.convnext_logamp."),
+    ("num_codebooks", "n_codebooks", 4, "encoder.quantizer.quantizers."),
+)
 _REQUIRED = (
     ("sample_rate", "sampling_rate"),
     ("n_fft", "n_fft"),
@@ -246,8 +261,11 @@ def detect(config: Mapping[str, Any], shapes: Shapes) -> tuple[NetworkConfig, li
             unknown.append(f"{name} ({tensor} is missing{f' and so is {key}' if key else ''})")
     if unknown:
         raise CheckpointError("these numbers stand in neither weights nor config: " + ", ".join(unknown))
-    numbers["num_layers"] = _count(shapes, "encoder.convnext_logamp.") or config.get("num_layers", 8)
-    numbers["num_codebooks"] = _count(shapes, "encoder.quantizer.quantizers.") or config.get("n_codebooks", 4)
+    for name, key, default, prefix in _COUNTED:
+        stated, counted = config.get(key, default), _count(shapes, prefix)
+        numbers[name] = counted or stated
+        if counted and key in config and stated != counted:
+            notes.append(f"config.json says {key} = {stated}, the weights say {counted}: the weights are right")
     has_grn = any(".grn." in key for key in shapes)
     numbers["block"] = "grn" if has_grn else "layer_scale"
     numbers["projections"] = any(".in_proj." in key for key in shapes)

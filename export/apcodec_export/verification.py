@@ -203,7 +203,10 @@ def _session(name: str, data: bytes) -> Any:
     """Load a graph and hold its names, types and dynamic axes against its signature."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime cannot load {name}: {error}") from error
     signature = GRAPHS[name]
     types = {"float32": "tensor(float)", "int32": "tensor(int32)"}
     for kind, held, expected in (

@@ -162,13 +162,25 @@ def test_gaps_are_silent_and_the_rest_is_not(codec: Codec, speech: Audio) -> Non
         (np.zeros((2, 0), np.float32), "at least 1"),
         (np.zeros((1, 2, 3), np.float32), r"shape \[1, 2, 3\]"),
         (np.zeros(100, np.int16), "int16"),
-        (np.array([0.0, np.nan]), "1 samples are NaN"),
-        (np.array([np.inf, 0.0, -np.inf]), "2 samples are NaN or infinite"),
+        (np.array([0.0, np.nan]), "sample 1 of channel 0 is nan"),
+        (np.array([np.inf, 0.0, -np.inf]), "sample 0 .* is inf, the first of 2"),
     ],
 )
 def test_bad_audio_is_refused(codec: Codec, audio: Audio, words: str) -> None:
     with pytest.raises(AudioError, match=words):
         codec.encode(audio)
+
+
+def test_an_array_of_samples_by_channels_is_not_taken_for_many_channels(codec: Codec) -> None:
+    with pytest.raises(AudioError, match="transpose"):
+        codec.encode(noise(300, 2))
+    with pytest.raises(AudioError, match="transpose"):
+        codec.encode(noise(70_000, 2))
+
+
+def test_absurd_samples_are_refused(codec: Codec) -> None:
+    with pytest.raises(AudioError, match="at most 1e"):
+        codec.encode(np.array([0.0, 1e300]))
 
 
 @pytest.mark.parametrize("rate", [0, -1, 999, 10**7, 44_100.5, True])
@@ -184,9 +196,9 @@ def test_bad_windows_are_refused(codec: Codec, window: float | str) -> None:
 
 
 def test_a_clip_too_long_to_code_whole_is_refused_before_it_is_coded(codec: Codec) -> None:
-    with pytest.raises(AudioError, match="use windows"):
+    with pytest.raises(AudioError, match="do not fit in memory"):
         codec.encode(np.zeros(181 * 48_000, np.float32), window="whole")
-    with pytest.raises(AudioError, match="fit in memory"):
+    with pytest.raises(AudioError, match="do not fit in memory"):
         codec.encode(noise(100), window=200)
 
 

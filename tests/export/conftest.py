@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
+from apcodec_export.exporting import export_bundle
 from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.network import NetworkConfig
 
@@ -65,3 +66,11 @@ def unpublished_grn(unpublished: NetworkConfig) -> Checkpoint:
             module.gamma.normal_(0, 1, generator=generator)
             module.beta.normal_(0, 1, generator=generator)
     return checkpoint
+
+
+@pytest.fixture(scope="session")
+def unpublished_bundle(unpublished_grn: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint, exported once per test run."""
+    path = tmp_path_factory.mktemp("unpublished") / "bundle"
+    export_bundle(unpublished_grn, path, name="Sibling")
+    return path

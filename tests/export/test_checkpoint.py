@@ -17,6 +17,7 @@ from torch import Tensor
 
 from apcodec_deploy.errors import CheckpointError
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint, read_state
+from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.network import NetworkConfig
 
 State = dict[str, Tensor]
@@ -241,7 +242,7 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path, plain: b
     path, target = tmp_path / "encoder_1", tmp_path / "executed"
     payload = {"encoder": {"embed_logamp.bias": torch.ones(2), "x": _Payload(target)}}
     if plain:
-        path.write_bytes(pickle.dumps(payload))
+        path.write_bytes(pickle.dumps(payload, protocol=2))
     else:
         torch.save(payload, path)
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
@@ -348,13 +349,9 @@ def test_a_random_checkpoint_is_settled_by_its_seed(unpublished: NetworkConfig) 
     assert first != other
 
 
-def test_every_branch_of_a_random_checkpoint_matters(unpublished: NetworkConfig) -> None:
-    network = replace(unpublished, block="grn")
-    encoder = random_checkpoint(network).encoder
-    noise = torch.randn(1, network.bins, 40, generator=torch.Generator().manual_seed(0))
-    with torch.enable_grad():
-        parameters = dict(encoder.requires_grad_(True).named_parameters())
-        encoder(noise, noise).square().sum().backward()
-    idle = [key for key, value in parameters.items() if "grn.gamma" in key and not value.abs().max()]
-    assert not idle
-    assert all(value.grad is not None for key, value in parameters.items() if not key.startswith("quantizer"))
+def test_global_response_norm_has_an_effect_in_a_random_checkpoint(unpublished: NetworkConfig) -> None:
+    checkpoint = random_checkpoint(replace(unpublished, block="grn"))
+    modules = (*checkpoint.encoder.modules(), *checkpoint.decoder.modules())
+    norms = [module for module in modules if isinstance(module, GlobalResponseNorm)]
+    assert norms
+    assert all(norm.gamma.abs().min() > 0 for norm in norms)

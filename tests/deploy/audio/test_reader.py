@@ -160,7 +160,7 @@ class TestBrokenFiles:
     @pytest.mark.parametrize("name", ["missing.wav", "folder"])
     def test_what_cannot_be_opened_is_named(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "folder").mkdir()
-        with pytest.raises(AudioError, match=rf"{name} cannot be read: \w"):
+        with pytest.raises(AudioError, match=rf"{name} (cannot be read: \w|is no regular file)"):
             AudioReader(tmp_path / name)
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ class TestBrokenFiles:
         samples = np.zeros((9001, 2), "<f4")
         samples[frame, channel] = value
         (tmp_path / "a.wav").write_bytes(wav(samples.tobytes(), code=3, bits=32, channels=2))
-        with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is {value}; every sample must be"):
+        with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is {value}, the first of 1 "):
             read(tmp_path / "a.wav")
 
     @pytest.mark.parametrize("rate", [1, 999, 768_001])

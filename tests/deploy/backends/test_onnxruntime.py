@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import create
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend, available_cpus
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
 from apcodec_deploy.bundle import GRAPHS, Bundle
-from apcodec_deploy.errors import BackendError
+from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.machine import available_cpus
 
 
 class CountingBundle:
@@ -19,6 +21,7 @@ class CountingBundle:
 
     def __init__(self) -> None:
         self.path = Bundle.embedded().path
+        self.spec = Bundle.embedded().spec
         self.read: list[str] = []
 
     def graph(self, name: str) -> bytes:
@@ -70,3 +73,16 @@ def test_preparing_loads_ahead() -> None:
 
 def test_only_the_cpus_of_this_process_count() -> None:
     assert 1 <= available_cpus() <= 4096
+
+
+@pytest.mark.parametrize("threads", [0, -5, "2", 1.0, True])
+def test_a_number_of_threads_that_is_none_is_refused(threads: int) -> None:
+    with pytest.raises(BackendError, match="threads"):
+        create(Bundle.embedded(), threads=threads)
+
+
+def test_a_graph_that_is_not_what_the_manifest_says_is_refused() -> None:
+    bundle = Bundle.embedded()
+    eight = replace(bundle, spec=replace(bundle.spec, num_codebooks=8))
+    with pytest.raises(BundleError, match=r"quantizer of .* has .*4.*model\.json says .*8"):
+        create(eight).prepare(encode=True, decode=False)

@@ -119,10 +119,21 @@ def test_transcode_exits_with_1_after_a_failure_and_does_the_rest(clip: Path, tm
 
 def test_a_dry_run_writes_nothing(clip: Path, tmp_path: Path) -> None:
     answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--dry-run")
-    assert f"{clip} -> {tmp_path / 'out' / 'a.flac.apc'}" in answer.stdout
+    assert f"write  {clip} -> {tmp_path / 'out' / 'a.flac.apc'}" in answer.stdout
     assert not (tmp_path / "out").exists()
     planned = json.loads(apcodec("transcode", tmp_path, tmp_path / "out", "--dry-run", "--json").stdout)
-    assert planned["files"] == [{"source": str(clip), "target": str(tmp_path / "out" / "a.flac.wav"), "problem": None}]
+    target = str(tmp_path / "out" / "a.flac.wav")
+    assert planned["files"] == [{"source": str(clip), "target": target, "fate": "write", "problem": None}]
+
+
+def test_a_dry_run_tells_what_would_be_skipped_or_fail(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.flac.wav").write_bytes(clip.read_bytes())
+    (tmp_path / "b.flac").write_bytes(clip.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.flac.wav").touch()
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--dry-run")
+    assert answer.exit_code == 1
+    assert sorted(line.split()[0] for line in answer.stdout.splitlines()) == ["fail", "fail", "skip"]
 
 
 def test_subtypes_are_checked_before_anything_is_done(clip: Path, tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ def test_doctor_says_what_works(tmp_path: Path) -> None:
 def test_an_error_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
     answer = apcodec_process("transcode", "nowhere", "out", cwd=tmp_path)
     assert answer.returncode == 1
-    assert answer.stderr == "error: nowhere does not exist\n"
+    assert answer.stderr == "error: nowhere does not exist, or may not be read\n"
     assert answer.stdout == ""
 
 
@@ -198,3 +209,56 @@ def test_names_that_cannot_be_printed_are_escaped(tmp_path: Path) -> None:
     answer = apcodec_process("transcode", "in", "out", cwd=tmp_path)
     assert answer.returncode == 1
     assert "in/new\\nline [red].wav" in answer.stderr
+
+
+def test_an_error_is_valid_json_where_json_is_asked_for(tmp_path: Path) -> None:
+    answer = apcodec_process("inspect", "nowhere.apc", "--json", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert json.loads(answer.stdout)["error"]["kind"] == "AudioError"
+
+
+def test_the_name_of_a_folder_says_nothing_about_formats(clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.flac"
+    other.write_bytes(clip.read_bytes())
+    apcodec("encode", clip, other)
+    answer = apcodec("decode", f"{clip}.apc", f"{other}.apc", "-o", tmp_path / "results.v2")
+    assert answer.exit_code == 0, answer.stderr
+    assert {path.name for path in (tmp_path / "results.v2").iterdir()} == {"a.flac.wav", "b.flac.wav"}
+
+
+def test_codes_keep_their_suffix(clip: Path, tmp_path: Path) -> None:
+    answer = apcodec("encode", clip, "-o", tmp_path / "b.wav")
+    assert "codes go into a .apc file" in answer.stderr
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_salvage_says_how_much_of_a_cut_file_is_missing(tmp_path: Path, codec: Codec) -> None:
+    codec.encode(np.random.default_rng(0).normal(0, 0.1, 30 * 48_000).astype(np.float32)).save(tmp_path / "a.wav.apc")
+    data = (tmp_path / "a.wav.apc").read_bytes()
+    (tmp_path / "a.wav.apc").write_bytes(data[: len(data) // 2])
+    assert "--salvage" in apcodec("decode", tmp_path / "a.wav.apc").stderr
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--salvage")
+    assert answer.exit_code == 0
+    assert "655359 of 1440000 samples are left" in answer.stderr
+    assert soundfile.info(tmp_path / "out" / "a.wav").frames == 655_359
+
+
+def test_options_about_audio_are_refused_where_codes_are_written(clip: Path, tmp_path: Path) -> None:
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--subtype", "PCM_24")
+    assert isinstance(answer.exception, ApcodecError)
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "soxr", "soundfile"])
+def test_a_broken_dependency_is_what_doctor_is_for(missing: str, tmp_path: Path) -> None:
+    code = f"""
+import runpy, sys
+sys.modules[{missing!r}] = None
+sys.argv = ["apcodec", *sys.argv[1:]]
+runpy.run_module("apcodec_deploy.cli.main", run_name="__main__")
+"""
+    help_ = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    assert help_.returncode == 0, help_.stderr
+    doctor = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, check=False)
+    assert doctor.returncode == 1
+    assert "broken" in doctor.stdout and missing in doctor.stdout
+    assert "Traceback" not in doctor.stderr

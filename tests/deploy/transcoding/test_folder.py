@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apcodec_deploy.errors import AudioError, OutputError
-from apcodec_deploy.transcoding.folder import plan_folder
+from apcodec_deploy.transcoding.folder import Task, guarded, plan_folder
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -88,3 +88,33 @@ def test_nothing_to_do_is_an_error(tmp_path: Path) -> None:
         plan_folder(tree(tmp_path / "in", "a.txt"), tmp_path / "out", "wav")
     with pytest.raises(OutputError, match="is a file"):
         plan_folder(tree(tmp_path / "in", "a.wav"), tmp_path / "in" / "a.wav", "wav")
+
+
+def test_an_input_is_known_by_any_name(tmp_path: Path) -> None:
+    """By dots, through a linked folder, or as the file that a link among the inputs points to."""
+    source = tree(tmp_path / "in", "x.wav", "sub/y.wav")
+    (tmp_path / "linked").symlink_to(source)
+    (source / "link.wav").symlink_to(source / "x.wav")
+    for path, target in (
+        (source / "x.wav", source / "sub" / ".." / "x.wav"),
+        (source / "x.wav", tmp_path / "linked" / "x.wav"),
+        (source / "link.wav", source / "x.wav"),
+    ):
+        (task,) = guarded([Task(path, target)])
+        assert task.problem is not None and "itself an input" in task.problem
+
+
+def test_the_same_input_twice_is_a_clash(tmp_path: Path) -> None:
+    source = tree(tmp_path, "x.wav") / "x.wav"
+    assert all(task.problem for task in guarded([Task(source, tmp_path / "x.apc"), Task(source, tmp_path / "x.apc")]))
+
+
+def test_a_link_loop_in_the_tree_is_passed_over(tmp_path: Path) -> None:
+    source = tree(tmp_path / "in", "a.wav")
+    (source / "loop").symlink_to("loop")
+    assert len(plan_folder(source, tmp_path / "out", "wav")) == 1
+
+
+def test_a_name_too_long_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="does not exist"):
+        plan_folder(tmp_path / ("x" * 300), tmp_path / "out", "wav")

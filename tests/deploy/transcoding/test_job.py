@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy import Codec, EncodedAudio
 from apcodec_deploy.audio.writer import AudioFormat
+from apcodec_deploy.errors import AudioError, OutputError
 from apcodec_deploy.transcoding import conversion
 from apcodec_deploy.transcoding.conversion import ConversionOptions, convert
 from apcodec_deploy.transcoding.folder import plan_folder
@@ -97,6 +98,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(codec: Codec, tmp_path: Path,
     wav(source / "nan.wav", np.array([0.0, np.nan, 0.5], np.float32), subtype="FLOAT")
     wav(source / "none.wav", np.zeros(0, np.float32))
     (source / "dangling.wav").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(source / "pipe.wav")
     report = run(codec, plan_folder(source, tmp_path / "out", "wav"), WAV, jobs=2)
     reasons = {result.task.source.name: str(result.reason) for result in report.of(Outcome.FAILED)}
     words = {
@@ -107,6 +109,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(codec: Codec, tmp_path: Path,
         "nan.wav": "sample 1 of channel 0 is nan",
         "none.wav": "no samples",
         "dangling.wav": "No such file",
+        "pipe.wav": "no regular file",
     }
     assert reasons.keys() == words.keys()
     for name, word in words.items():
@@ -186,13 +189,17 @@ def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
     assert all(name.endswith(".wav.apc") for name in left)
 
 
-def test_a_command_that_is_interrupted_says_so_and_cleans_up(tmp_path: Path, speech: Audio) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("to", ["apc", "wav"])
+def test_a_command_that_is_interrupted_says_so_and_cleans_up(
+    tmp_path: Path, speech: Audio, how: signal.Signals, to: str
+) -> None:
     wav(tmp_path / "in" / "a.wav", np.tile(speech, 20))
-    command = [sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in", "out", "--to", "apc"]
+    command = [sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in", "out", "--to", to]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "out").glob(".apcodec-*")):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     assert process.stderr is not None
     with process.stderr:
         words = process.stderr.read()
@@ -217,3 +224,42 @@ def test_a_bug_in_one_conversion_is_one_failure(
     report = run(codec, plan_folder(tmp_path / "in", tmp_path / "out", "apc"), CODES)
     assert [str(result.outcome) for result in report.results] == ["failed", "done"]
     assert "internal error" in str(report.results[0].reason)
+
+
+def test_decoding_can_be_stopped_between_blocks(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    """Reading ends before decoding begins, so decoding must listen by itself."""
+    source = wav(tmp_path / "a.wav", np.tile(speech, 3))
+    heard: list[float] = []
+
+    class Stop(Exception):
+        pass
+
+    def watch(seconds: float) -> None:
+        heard.append(seconds)
+        if sum(heard) > 0.6 * 3 * len(speech) / 48_000:
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(codec, source, tmp_path / "b.wav", WAV, watch)
+    assert not (tmp_path / "b.wav").exists()
+    heard.clear()
+    with pytest.raises(Stop):
+        convert(codec, source, tmp_path / "b.wav", ConversionOptions(form=WAV.form, window=0.5), watch)
+
+
+def test_what_a_format_cannot_hold_is_refused_before_coding(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    source = wav(tmp_path / "a.wav", np.stack([speech[:5000]] * 9, axis=1))
+    heard: list[float] = []
+    with pytest.raises(OutputError, match="9 channels"):
+        convert(codec, source, tmp_path / "a.flac", ConversionOptions(form=AudioFormat.of("flac")), heard.append)
+    assert heard == []
+
+
+def test_a_clip_too_long_to_code_whole_is_not_read_to_its_end(codec: Codec, tmp_path: Path) -> None:
+    wav(tmp_path / "a.wav", np.zeros(400 * 8000, np.float32), 8000)
+    heard: list[float] = []
+    with pytest.raises(AudioError, match="windows"):
+        convert(
+            codec, tmp_path / "a.wav", tmp_path / "a.apc", ConversionOptions(form=None, window="whole"), heard.append
+        )
+    assert sum(heard) < 200

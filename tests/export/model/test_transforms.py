@@ -1,0 +1,223 @@
+"""The transforms against PyTorch's own, and the exact zeros that settle the phase."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from apcodec_deploy.spec import ModelSpec
+from apcodec_export.model.transforms import Istft, Stft, angle
+
+SIZES = [(1024, 320, 40), (1024, 160, 40), (512, 512, 128), (256, 200, 64), (128, 120, 50), (30, 20, 5)]
+"""Points, window, hop: both families; no zero padding; hops that do not divide the window; half the points odd."""
+PI = float(np.float32(math.pi))
+
+
+def spec_of(n_fft: int, win_size: int, hop_size: int) -> ModelSpec:
+    return ModelSpec(
+        family="apcodec-grn",
+        sample_rate=48000,
+        n_fft=n_fft,
+        win_size=win_size,
+        hop_size=hop_size,
+        ratio=8,
+        latent_dim=32,
+        num_codebooks=4,
+        codebook_size=1024,
+        encoder_context_frames=58,
+        decoder_context_frames=66,
+        window_latents=400,
+    )
+
+
+@pytest.fixture(params=SIZES, ids=str)
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    return spec_of(*request.param)
+
+
+@pytest.fixture
+def published() -> ModelSpec:
+    return spec_of(*SIZES[0])
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def torch_stft(audio: Tensor, spec: ModelSpec) -> Tensor:
+    window = torch.hann_window(spec.win_size, dtype=torch.float64)
+    return torch.stft(
+        audio.double(), spec.n_fft, spec.hop_size, spec.win_size, window, center=True, return_complex=True
+    )
+
+
+def framewise(audio: NDArray[np.float64], spec: ModelSpec) -> NDArray[np.complex128]:
+    """The same by its definition, frame by frame, for clips whose edges torch refuses to reflect."""
+    half, rest = spec.win_size // 2, (spec.n_fft - spec.win_size) // 2
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.win_size) / spec.win_size)
+    padded = np.pad(audio, half, mode="reflect")
+    starts = [spec.hop_size * frame for frame in range(len(audio) // spec.hop_size + 1)]
+    frames = [np.pad(window * padded[start : start + spec.win_size], rest) for start in starts]
+    return np.fft.rfft(frames).T
+
+
+@pytest.mark.parametrize("extra", [0, 1, -1, 17])
+def test_the_spectrum_is_that_of_torch(spec: ModelSpec, extra: int) -> None:
+    audio = noise(3, 12 * spec.n_fft // spec.hop_size * spec.hop_size + extra)
+    expected = torch_stft(audio, spec)
+    found = torch.complex(*Stft(spec).spectrum(audio))
+    assert found.shape == expected.shape == (3, spec.bins, spec.frames(audio.shape[1]))
+    assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(spec: ModelSpec) -> None:
+    audio = noise(2, 8 * spec.n_fft)
+    expected = torch_stft(audio, spec)
+    logamp, phase = Stft(spec)(audio)
+    found = torch.polar(logamp.double().exp() - 1e-5, phase.double())
+    assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize("longer", [0, 1, 2, 30])
+def test_the_shortest_clips_are_reflected_at_both_ends(spec: ModelSpec, longer: int) -> None:
+    audio = noise(1, spec.min_samples + longer)
+    expected = framewise(audio[0].double().numpy(), spec)
+    found = torch.complex(*Stft(spec).spectrum(audio))[0].numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_a_clip_shorter_than_the_shortest_cannot_be_reflected(spec: ModelSpec) -> None:
+    with pytest.raises(RuntimeError, match=r"[Pp]adding size"):
+        Stft(spec).spectrum(noise(1, spec.min_samples - 1))
+
+
+def test_the_first_frame_dc_and_nyquist_have_no_imaginary_part(spec: ModelSpec) -> None:
+    _, imag = Stft(spec).spectrum(noise(2, 9 * spec.n_fft + 3))
+    for symmetric in (imag[:, :, 0], imag[:, 0], imag[:, -1]):
+        assert not symmetric.any()
+    assert imag[:, 1:-1, 1:-1].abs().min() > 0
+
+
+@pytest.mark.parametrize(("past", "symmetric"), [(1, True), (2, False), (0, False)])
+def test_the_last_frame_has_no_imaginary_part_where_it_ends_on_the_last_sample(
+    spec: ModelSpec, past: int, symmetric: bool
+) -> None:
+    _, imag = Stft(spec).spectrum(noise(1, 60 * spec.hop_size + past))
+    assert bool((imag[0, :, -1] == 0).all()) is symmetric
+
+
+def test_the_phase_on_the_cut_is_plus_pi(spec: ModelSpec) -> None:
+    real, imag = Stft(spec).spectrum(noise(2, 9 * spec.n_fft + 1))
+    _, phase = Stft(spec)(noise(2, 9 * spec.n_fft + 1))
+    on_cut = (imag == 0) & (real < 0)
+    assert on_cut.sum() > 50
+    assert (phase[on_cut] == PI).all()
+    assert (phase[(imag == 0) & (real >= 0)] == 0).all()
+    assert phase.abs().max() <= PI
+
+
+def test_silence_is_the_floor_and_has_no_phase(spec: ModelSpec) -> None:
+    logamp, phase = Stft(spec)(torch.zeros(1, 4 * spec.n_fft))
+    torch.testing.assert_close(logamp, torch.full_like(logamp, math.log(1e-5)))
+    assert not phase.any()
+
+
+@pytest.mark.parametrize("level", [0.5, -0.3, 1e-4])
+def test_a_constant_has_no_imaginary_part(spec: ModelSpec, level: float) -> None:
+    _, imag = Stft(spec).spectrum(torch.full((1, 4 * spec.n_fft), level))
+    assert not imag.any()
+
+
+def test_a_row_does_not_depend_on_the_others(published: ModelSpec) -> None:
+    audio = noise(3, 4001) * torch.tensor([[1e-3], [1.0], [1e3]])
+    together = Stft(published)(audio)
+    for row in range(3):
+        for batch, alone in zip(together, Stft(published)(audio[row : row + 1]), strict=True):
+            assert torch.equal(batch[row], alone[0])
+
+
+def test_the_inverse_is_that_of_torch(spec: ModelSpec) -> None:
+    frames = 40
+    real, imag = noise(2, 2, spec.bins, frames)
+    imag[:, [0, -1]] = 0  # torch ignores them too, but only up to rounding
+    window = torch.hann_window(spec.win_size, dtype=torch.float64)
+    expected = torch.istft(
+        torch.complex(real.double(), imag.double()),
+        spec.n_fft,
+        spec.hop_size,
+        spec.win_size,
+        window,
+        center=True,
+        length=spec.hop_size * frames,
+    )
+    found = Istft(spec)(real, imag)
+    assert found.shape == expected.shape
+    # Where only the end of one window reaches, both divide by almost nothing.
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
+
+
+def test_imaginary_parts_of_dc_and_nyquist_are_ignored(published: ModelSpec) -> None:
+    real, imag = noise(2, 1, published.bins, 8)
+    silenced = imag.clone()
+    silenced[:, [0, -1]] = 0
+    assert torch.equal(Istft(published)(real, imag), Istft(published)(real, silenced))
+
+
+@pytest.mark.parametrize("past", [0, 1, 39])
+def test_every_sample_comes_back_including_the_last_hop(spec: ModelSpec, past: int) -> None:
+    audio = noise(2, 50 * spec.hop_size + past % spec.hop_size)
+    restored = Istft(spec)(*Stft(spec).spectrum(audio))
+    assert restored.shape[1] == spec.hop_size * spec.frames(audio.shape[1])
+    torch.testing.assert_close(restored[:, : audio.shape[1]], audio, rtol=0, atol=2e-5)
+
+
+def test_the_inverse_of_one_frame_is_one_hop(spec: ModelSpec) -> None:
+    # A flat spectrum, its phase turned to the middle, is an impulse there, where the window is one.
+    turn = 1 - 2 * (torch.arange(spec.bins) % 2).float()
+    audio = Istft(spec)(turn[None, :, None], torch.zeros(1, spec.bins, 1))
+    expected = torch.zeros(1, spec.hop_size)
+    expected[0, 0] = 1
+    torch.testing.assert_close(audio, expected, rtol=0, atol=1e-4)
+
+
+SIZE = st.floats(min_value=2.0**-60, max_value=2.0**60, width=32)
+COORDINATE = st.one_of(SIZE, SIZE.map(lambda value: -value), st.sampled_from([0.0, -0.0]))
+
+
+@given(COORDINATE, COORDINATE)
+@example(-1.0, 0.0)
+@example(-1.0, -0.0)
+@example(1.0, -0.0)
+@example(0.0, 1.0)
+@example(-0.0, -1.0)
+@example(0.0, 0.0)
+@example(-0.0, -0.0)
+@example(-1.0, 2.0**-60)
+@example(-1.0, -(2.0**-60))
+@example(1.0, 1.0)
+def test_angle_is_atan2_that_does_not_see_the_sign_of_zero(real: float, imag: float) -> None:
+    x, y = torch.tensor([real]), torch.tensor([imag])
+    unsigned = torch.atan2(y.double() + 0.0, x.double() + 0.0)
+    torch.testing.assert_close(angle(x, y).double(), unsigned, rtol=3e-7, atol=0)
+
+
+def test_the_plus_zero_of_an_angle_is_no_minus_zero() -> None:
+    zero = torch.tensor([0.0, -0.0])
+    assert not torch.signbit(angle(torch.ones(2), zero)).any()
+    assert (angle(-torch.ones(2), zero) == PI).all()
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-45])
+def test_angles_of_what_is_too_small_for_a_ratio_are_finite_and_in_their_quadrant(size: float) -> None:
+    x, y = torch.tensor([size, -size, -size, size]), torch.tensor([size, size, -size, -size])
+    found = angle(x, y)
+    assert found.isfinite().all()
+    assert (torch.cos(found).sign() == torch.tensor([1.0, -1.0, -1.0, 1.0])).all()

@@ -56,11 +56,12 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """Codes of one clip, on their way."""
+    """Codes of one clip, on their way to audio, and how much of a conversion's whole way decoding them is."""
 
     header: Header
     blocks: Iterable[NDArray[np.int16]]
     gaps: list[Gap]
+    share: float
 
 
 def convert(
@@ -78,7 +79,7 @@ def convert(
             return (_copy_codes if is_codes(source) else _to_codes)(codec, source, temporary, options, watch)
         if is_codes(source):
             with open_codes(source, salvage=options.salvage) as reader:
-                codes = _Codes(reader.header, reader.chunks(), reader.gaps)
+                codes = _Codes(reader.header, reader.chunks(), reader.gaps, share=1)
                 return _to_audio(codec, codes, temporary, options.form, watch, window=options.window)
         codes = _fresh_codes(codec, source, options, options.form, watch)
         return _to_audio(codec, codes, temporary, options.form, watch)
@@ -101,7 +102,8 @@ def _fresh_codes(codec: Codec, source: Path, options: ConversionOptions, form: A
         clip = _Clip(codec, reader, options)
         # Coding is about half of the way; decoding tells of the other half.
         blocks = list(clip.codes(lambda seconds: watch(seconds / 2)))
-        return _Codes(clip.header.counted(clip.samples, sum(block.shape[2] for block in blocks)), blocks, [])
+        header = clip.header.counted(clip.samples, sum(block.shape[2] for block in blocks))
+        return _Codes(header, blocks, [], share=0.5)
 
 
 def _to_audio(
@@ -109,11 +111,10 @@ def _to_audio(
 ) -> Converted:
     header = codes.header
     seconds = header.samples / header.sample_rate
-    share = 1.0 if isinstance(codes.blocks, Iterator) else 0.5
     with AudioWriter(target, form, header.sample_rate, header.channels, header.samples) as writer:
         for block in codec.decode_stream(codes.blocks, header, codes.gaps, window=window):
             writer.write(block)
-            watch(share * block.shape[1] / header.sample_rate)
+            watch(codes.share * block.shape[1] / header.sample_rate)
     return Converted(seconds=seconds, clipped=writer.clipped, gaps=tuple(codes.gaps))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,15 @@ def test_clipped_samples_are_counted(codec: Codec, tmp_path: Path, speech: Audio
     assert report.clipped == (np.abs(decoded) > 1).sum() > 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
     codec: Codec, tmp_path: Path, speech: Audio
 ) -> None:
@@ -189,6 +199,7 @@ def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
     assert all(name.endswith(".wav.apc") for name in left)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("to", ["apc", "wav"])
 def test_a_command_that_is_interrupted_says_so_and_cleans_up(

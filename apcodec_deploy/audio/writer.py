@@ -123,7 +123,11 @@ class AudioWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except soundfile.SoundFileError as failure:
+            if error is None:  # what is still buffered is written only now
+                raise OutputError(f"writing failed ({str(failure).rstrip('.')}); is the disk full?") from failure
 
     def write(self, audio: NDArray[np.float32]) -> None:
         """Append audio (C, n).

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apcodec_deploy.errors import BundleError
+from apcodec_deploy.precision import FLOAT32, SHORT, graph_file
 from apcodec_deploy.spec import ModelSpec
 
 FORMAT = "apcodec-bundle"
@@ -137,10 +138,12 @@ class Bundle:
             )
         try:
             fingerprint, held, numbers = str(manifest["fingerprint"]), manifest["graphs"], manifest["spec"]
-            missing = [name for name in GRAPHS if not re.fullmatch("[0-9a-f]{64}", str(held[name]["sha256"]))]
-        except (KeyError, TypeError) as error:
+            missing = [name for name in GRAPHS if not _is_digest(held[name]["sha256"])]
+            for variant in manifest.get("variants", {}).values():
+                missing += [name for name, graph in variant["graphs"].items() if not _is_digest(graph["sha256"])]
+        except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{file} is incomplete ({error}); export the checkpoint again") from error
-        if missing or not re.fullmatch("[0-9a-f]{64}", fingerprint) or not isinstance(numbers, dict):
+        if missing or not _is_digest(fingerprint) or not isinstance(numbers, dict):
             raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
         try:
             spec = ModelSpec.from_dict(numbers)
@@ -157,18 +160,47 @@ class Bundle:
         held = checks if isinstance(checks, dict) else {}
         return {name: check["worst"] for name, check in held.items() if isinstance(check, dict) and "worst" in check}
 
-    def graph(self, name: str) -> bytes:
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What its networks can run in, ``float32`` first."""
+        return (FLOAT32, *(name for name in self.manifest.get("variants", {}) if name in SHORT))
+
+    def variant(self, precision: str) -> Mapping[str, Any]:
+        """What ``model.json`` says of a reduced precision: its ``graphs``, ``plan`` and ``judgement``.
+
+        Raises:
+            BundleError: The bundle has no graphs of that precision.
+        """
+        if precision not in self.precisions[1:]:
+            raise BundleError(
+                f"{self.path} has no {precision} graphs, only {', '.join(self.precisions)}; export the checkpoint again"
+            )
+        variant: Mapping[str, Any] = self.manifest["variants"][precision]
+        return variant
+
+    def graph_key(self, name: str, precision: str = FLOAT32) -> tuple[str, str]:
+        """The file of a graph, and its SHA-256; that of the float32 graph where a precision has none of its own."""
+        graphs = self.manifest["graphs"] if precision == FLOAT32 else self.variant(precision)["graphs"]
+        if name not in graphs:
+            graphs, precision = self.manifest["graphs"], FLOAT32
+        return graph_file(name, precision), str(graphs[name]["sha256"])
+
+    def graph(self, name: str, precision: str = FLOAT32) -> bytes:
         """One graph, serialized, after its checksum was compared with ``model.json``.
+
+        Args:
+            name: Which of ``GRAPHS``.
+            precision: The float32 graph serves where a precision has none of its own: transforms and code search.
 
         Raises:
             BundleError: It is missing, is not the file that was exported, or keeps weights in other files.
         """
-        file = self.path / f"{name}.onnx"
+        label, expected = self.graph_key(name, precision)
+        file = self.path / label
         try:
             data = file.read_bytes()
         except OSError as error:
             raise BundleError(f"{file} cannot be read ({error.strerror}); export the checkpoint again") from error
-        expected = self.manifest["graphs"][name]["sha256"]
         if (found := hashlib.sha256(data).hexdigest()) != expected:
             raise BundleError(
                 f"{file} is not the graph that was exported: its SHA-256 is {found[:16]}…, {MANIFEST} says "
@@ -177,3 +209,7 @@ class Bundle:
         if _EXTERNAL_DATA in data:
             raise BundleError(f"{file} keeps weights in other files, which a bundle must not")
         return data
+
+
+def _is_digest(value: object) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", str(value)) is not None

@@ -3,10 +3,13 @@
     ApcodecError
     ├── AudioError               audio that cannot be read, coded or written
     ├── BackendError             a backend that does not work here
+    │   └── DeviceError          a GPU, or its driver, that does not
     ├── BitstreamError           a .apc file that is damaged, foreign or not one at all
     │   └── ModelMismatchError   codes of another model
     ├── BundleError              a bundle that is incomplete, damaged or too new
     ├── CheckpointError          weights or a config that do not make a known model
+    ├── EngineError              an engine that is missing, stale, foreign or damaged
+    │   └── BuildError           an engine that could not be built
     ├── ExportError              a graph that could not be made or does not agree with its model
     ├── MissingDependencyError   an optional package that is not installed
     └── OutputError              a result that cannot be put where it should go
@@ -33,6 +36,10 @@ class BackendError(ApcodecError):
     """A backend that does not work here."""
 
 
+class DeviceError(BackendError):
+    """A GPU, or its driver, that does not work."""
+
+
 class BitstreamError(ApcodecError):
     """A ``.apc`` file that is damaged, foreign or not one at all."""
 
@@ -47,6 +54,14 @@ class BundleError(ApcodecError):
 
 class CheckpointError(ApcodecError):
     """Weights or a config that do not make a known model."""
+
+
+class EngineError(ApcodecError):
+    """An engine that is missing, stale, foreign or damaged."""
+
+
+class BuildError(EngineError):
+    """An engine that could not be built."""
 
 
 class ExportError(ApcodecError):
@@ -73,7 +88,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a package that lacks a shared library can raise either
         raise MissingDependencyError(
             f"{module} cannot be imported ({error}); install it with: pip install 'apcodec-deploy[{extra}]'"
         ) from error

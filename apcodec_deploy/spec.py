@@ -117,3 +117,16 @@ class ModelSpec:
     def latents(self, samples: int) -> int:
         """Latents of a clip: ``ceil(frames / ratio)``, which equals ``samples // samples_per_latent + 1``."""
         return samples // self.samples_per_latent + 1
+
+    def axes_of_audio(self, samples: int) -> dict[str, int]:
+        """The dynamic axes of the encoding graphs for a clip of ``samples``."""
+        return {"samples": samples, "frames": self.frames(samples), "latents": self.latents(samples)}
+
+    def axes_of_codes(self, latents: int) -> dict[str, int]:
+        """The dynamic axes of the decoding graphs for so many latents."""
+        return {"latents": latents, "frames": latents * self.ratio, "samples": latents * self.samples_per_latent}
+
+    def samples_range(self, latents: int) -> tuple[int, int]:
+        """The shortest and the longest clip of so many latents that the transform takes."""
+        longest = latents * self.samples_per_latent - 1
+        return min(max(longest + 1 - self.samples_per_latent, self.min_samples), longest), longest

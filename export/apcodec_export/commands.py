@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,17 +31,27 @@ def export(
         Path | None, typer.Option(help="The config.json the model was trained with.", readable=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; else the bundle's own name.")] = None,
+    float32: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--float32",
+            metavar="LAYER",
+            help="Keep layers of the fp16 graphs in float32, e.g. 'decoder.phase_head' or '*.stream'. Repeatable.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to stdout.")] = False,
 ) -> None:
     """Turn a trained checkpoint into a verified bundle of ONNX graphs.
 
     CHECKPOINT_DIR holds config.json and the newest encoder_* and decoder_*, as the published training code writes them.
-    Every graph is compared with PyTorch over lengths, batches and signals before the bundle appears.
+    Every graph is compared with PyTorch over lengths, batches and signals before the bundle appears. Beside the float32
+    graphs stand an encoder and a decoder in fp16, for GPUs, judged against float32 in half-precision arithmetic.
     """
     for module in ("torch", "onnx", "onnxscript", "safetensors"):
         require(module, extra="export")
     from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
+    from apcodec_export.deployed.precision import HALF
     from apcodec_export.exporting import STEPS, export_bundle
 
     *directories, bundle = paths
@@ -59,9 +70,12 @@ def export(
             checkpoint,
             bundle,
             name=name,
+            plan=replace(HALF, float32=tuple(float32 or ())),
             overwrite=overwrite,
             progress=lambda step: bar.update(task, advance=1, description=step),
         )
+    for note in made.manifest["notes"][len(checkpoint.notes) :]:
+        say(f"note: {note}")
     if json:
         print_json(dict(made.manifest))
     else:
@@ -71,3 +85,9 @@ def export(
         )
         errors = ", ".join(f"{label} {error:.1e}" for label, error in made.worst_errors.items())
         say(f"largest errors against PyTorch: {errors}")
+        for precision in made.precisions[1:]:
+            judgement = made.variant(precision)["judgement"]
+            say(
+                f"{precision} against float32: {min(judgement['code_agreement']):.1%} of the codes, "
+                f"at least {min(judgement['snr_db'].values()):g} dB from the same codes"
+            )

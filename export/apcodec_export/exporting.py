@@ -19,11 +19,14 @@ import torch
 from apcodec_deploy import __version__
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
+from apcodec_deploy.precision import FLOAT32, SHORT, graph_file
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.graphs import graphs, to_onnx
-from apcodec_export.verification import verify
+from apcodec_export.deployed.precision import HALF, PrecisionPlan
+from apcodec_export.graphs import REDUCED, Graph, graphs, layer_paths, reduced_graphs, to_onnx
+from apcodec_export.judgement import judge
+from apcodec_export.verification import verify, verify_reduced
 
-STEPS = len(GRAPHS) + 1
+STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1
 """How often ``export_bundle`` reports progress."""
 
 
@@ -32,6 +35,7 @@ def export_bundle(
     output: Path,
     *,
     name: str | None = None,
+    plan: PrecisionPlan = HALF,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
@@ -41,6 +45,7 @@ def export_bundle(
         checkpoint: The model.
         output: The bundle's directory, which must not exist unless ``overwrite``.
         name: What to call the model; the directory's name where None.
+        plan: What the reduced graphs beside the float32 ones compute in.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
         progress: Called with what begins next, ``STEPS`` times.
 
@@ -50,14 +55,16 @@ def export_bundle(
     """
     output = output.resolve()  # what a link points to is replaced, not the link
     _check_target(output, overwrite=overwrite)
-    models: dict[str, bytes] = {}
-    for label, graph in graphs(checkpoint).items():
-        progress(f"exporting {label}")
-        models[label] = to_onnx(graph, checkpoint.fingerprint).SerializeToString(deterministic=True)
+    plan.check(layer_paths(checkpoint))
+    models = _serialized(checkpoint, graphs(checkpoint), progress)
     progress("verifying against PyTorch")
     manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
+    files = {graph_file(label): data for label, data in models.items()}
+    reduced, variant, notes = _variant(checkpoint, plan, progress)
+    files |= {graph_file(label, plan.name): data for label, data in reduced.items()}
+    manifest |= {"variants": {plan.name: variant} if reduced else {}, "notes": [*manifest["notes"], *notes]}
     try:
-        _write(output, models, manifest)
+        _write(output, files, manifest)
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
     return Bundle.open(output)
@@ -72,7 +79,7 @@ def _check_target(output: Path, *, overwrite: bool) -> None:
         names = {path.name for path in output.iterdir()}
         if names:
             Bundle.open(output)
-        foreign = sorted(names - {MANIFEST, *(f"{label}.onnx" for label in GRAPHS)})
+        foreign = sorted(names - {MANIFEST, *(graph_file(label, precision) for label in GRAPHS for precision in SHORT)})
     except (OSError, BundleError) as error:
         raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place") from error
     if foreign:
@@ -90,10 +97,7 @@ def _manifest(
         "spec": checkpoint.network.spec().to_dict(),
         "network": asdict(checkpoint.network),
         "opset": OPSET,
-        "graphs": {
-            label: {"file": f"{label}.onnx", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for label, data in models.items()
-        },
+        "graphs": _described(models),
         "exporter": {
             "apcodec-deploy": __version__,
             "torch": torch.__version__,
@@ -105,15 +109,55 @@ def _manifest(
     }
 
 
-def _write(output: Path, models: dict[str, bytes], manifest: dict[str, Any]) -> None:
+def _described(models: dict[str, bytes], precision: str = FLOAT32) -> dict[str, Any]:
+    return {
+        label: {"file": graph_file(label, precision), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for label, data in models.items()
+    }
+
+
+def _serialized(
+    checkpoint: Checkpoint, made: dict[str, Graph], progress: Callable[[str], None], precision: str = FLOAT32
+) -> dict[str, bytes]:
+    models = {}
+    for label, graph in made.items():
+        progress(f"exporting {graph_file(label, precision)}")
+        models[label] = to_onnx(graph, checkpoint.fingerprint).SerializeToString(deterministic=True)
+    return models
+
+
+def _variant(
+    checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None]
+) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
+    """The graphs of a reduced precision, what ``model.json`` says of them, and what the user should know.
+
+    There are none where a value comes near the end of the reduced type's range: what overflows is lost.
+    """
+    made = reduced_graphs(checkpoint, plan)
+    models = _serialized(checkpoint, made, progress, plan.name)
+    progress(f"judging {plan.name}")
+    judgement = judge(checkpoint, plan)
+    notes = [f"{plan.name}: {problem}" for problem in judgement.problems]
+    if not judgement.in_range:
+        return {}, {}, [*notes, f"{plan.name}: so there are no such graphs; keep those layers in float32"]
+    variant = {
+        "plan": plan.to_dict(layer_paths(checkpoint)),
+        "graphs": _described(models, plan.name),
+        "judgement": judgement.to_dict(),
+        "verification": verify_reduced(made, models),
+    }
+    return models, variant, notes
+
+
+def _write(output: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     """Write into a directory beside the target, then rename."""
     token = secrets.token_hex(4)
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh, replaced = (output.with_name(f".{output.name}.{token}.{kind}") for kind in ("part", "old"))
     try:
         fresh.mkdir()
-        for label, data in models.items():
-            (fresh / f"{label}.onnx").write_bytes(data)
+        for file, data in files.items():
+            (fresh / file).write_bytes(data)
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         if output.exists():
             output.rename(replaced)

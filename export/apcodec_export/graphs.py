@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,8 @@ from apcodec_deploy import __version__
 from apcodec_deploy.bundle import GRAPHS, OPSET, GraphSignature
 from apcodec_deploy.errors import ExportError
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.model.layers import fold_weight_norm
+from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
+from apcodec_export.deployed.precision import FULL, PrecisionPlan
 from apcodec_export.model.quantizer import FoldedSearch, FoldedTables
 from apcodec_export.model.transforms import Istft, Stft
 
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IR_VERSION = 10
-TRACED_LATENTS = 9
-"""Latents of the example clip. Its batch is 2 and its length odd, so that no size is mistaken for a constant."""
+PRODUCTS = ("Conv", "MatMul")
+"""The operators that convolutions and linears become."""
+REDUCED = ("encoder", "decoder")
+"""The graphs that a reduced precision has of its own."""
+TRACED_LATENTS, TRACED_BATCH = 9, 2
+"""Size of the example clips: an odd length and more than one, so that no size is mistaken for a constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +51,50 @@ class Graph:
 
 
 def graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
-    """The modules behind the six graphs of a checkpoint, weight norm folded, by name."""
-    spec = checkpoint.network.spec()
-    encoder = fold_weight_norm(copy.deepcopy(checkpoint.encoder))
-    decoder = fold_weight_norm(copy.deepcopy(checkpoint.decoder))
-    quantizer = checkpoint.encoder.quantizer
-    encoder.quantizer = nn.Identity()
-    batch, latents = 2, TRACED_LATENTS
-    frames = latents * spec.ratio - 1
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(batch, *shape, generator=generator)
-
-    codes = torch.randint(0, spec.codebook_size, (batch, spec.num_codebooks, latents), generator=generator)
+    """What the six float32 graphs of a checkpoint compute, by name."""
+    spec, quantizer = checkpoint.network.spec(), checkpoint.encoder.quantizer
+    latents, noise = TRACED_LATENTS, _noise()
+    codes = torch.randint(0, spec.codebook_size, (TRACED_BATCH, spec.num_codebooks, latents))
     samples = max(spec.samples_per_latent * latents - spec.hop_size - 1, spec.min_samples)
-    modules: Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
-        "stft": (Stft(spec), (noise(samples),)),
-        "encoder": (encoder, (noise(spec.bins, frames), noise(spec.bins, frames))),
-        "quantizer": (FoldedSearch(quantizer), (noise(spec.latent_dim, latents),)),
-        "dequantizer": (FoldedTables(quantizer), (codes.to(torch.int32),)),
-        "decoder": (decoder, (noise(spec.latent_dim, latents),)),
-        "istft": (
-            Istft(spec),
-            (noise(spec.bins, latents * spec.ratio), noise(spec.bins, latents * spec.ratio)),
-        ),
+    spectrum = (noise(spec.bins, latents * spec.ratio), noise(spec.bins, latents * spec.ratio))
+    return {
+        "stft": Graph(GRAPHS["stft"], Stft(spec).eval(), (noise(samples),)),
+        "encoder": encoder_graph(checkpoint, FULL),
+        "quantizer": Graph(GRAPHS["quantizer"], FoldedSearch(quantizer).eval(), (noise(spec.latent_dim, latents),)),
+        "dequantizer": Graph(GRAPHS["dequantizer"], FoldedTables(quantizer).eval(), (codes.to(torch.int32),)),
+        "decoder": decoder_graph(checkpoint, FULL),
+        "istft": Graph(GRAPHS["istft"], Istft(spec).eval(), spectrum),
     }
-    return {name: Graph(GRAPHS[name], module.eval(), example) for name, (module, example) in modules.items()}
+
+
+def reduced_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, Graph]:
+    """The ``REDUCED`` graphs under a plan. Transforms and code search stay float32."""
+    return {"encoder": encoder_graph(checkpoint, plan), "decoder": decoder_graph(checkpoint, plan)}
+
+
+def layer_paths(checkpoint: Checkpoint) -> list[str]:
+    """The path of every layer that a precision plan types."""
+    networks = DeployedEncoder(checkpoint.encoder, FULL), DeployedDecoder(checkpoint.decoder, FULL)
+    return [path for network in networks for path in network.paths()]
+
+
+def encoder_graph(checkpoint: Checkpoint, plan: PrecisionPlan) -> Graph:
+    """The encoder under a precision plan; float32 goes in and comes out."""
+    bins, frames, noise = checkpoint.network.bins, TRACED_LATENTS * checkpoint.network.ratio - 1, _noise()
+    module = DeployedEncoder(checkpoint.encoder, plan)
+    return Graph(GRAPHS["encoder"], module, (noise(bins, frames), noise(bins, frames)))
+
+
+def decoder_graph(checkpoint: Checkpoint, plan: PrecisionPlan) -> Graph:
+    """The decoder under a precision plan; float32 goes in and comes out."""
+    module = DeployedDecoder(checkpoint.decoder, plan)
+    return Graph(GRAPHS["decoder"], module, (_noise()(checkpoint.network.latent_dim, TRACED_LATENTS),))
+
+
+def _noise() -> Callable[..., Tensor]:
+    """Makes example inputs: the same ones each time."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(TRACED_BATCH, *shape, generator=generator)
 
 
 def to_onnx(graph: Graph, fingerprint: str) -> onnx.ModelProto:
@@ -106,6 +127,7 @@ def to_onnx(graph: Graph, fingerprint: str) -> onnx.ModelProto:
     model = program.model_proto
     _strip(model)
     _name_axes(model, signature)
+    _name_products(model)
     _steady_logarithm(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "apcodec-deploy", __version__
@@ -137,6 +159,13 @@ def _name_axes(model: onnx.ModelProto, signature: GraphSignature) -> None:
         for dim, name in zip(held.type.tensor_type.shape.dim, expected.dims, strict=True):
             if name:
                 dim.dim_param = name
+
+
+def _name_products(model: onnx.ModelProto) -> None:
+    """Call convolutions and linears as their layers are called, so that plans, audits and profiles can be compared."""
+    for node in model.graph.node:
+        if node.op_type in PRODUCTS and len(node.input) > 1 and node.input[1].endswith(".weight"):
+            node.name = node.input[1].removesuffix(".weight")
 
 
 def _steady_logarithm(model: onnx.ModelProto) -> None:

@@ -10,22 +10,19 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
-import numpy as np
 import onnxruntime
-import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from apcodec_deploy.audio.resampling import resample
+from apcodec_deploy.audio.reference import reference_signals
 from apcodec_deploy.bundle import GRAPHS
 from apcodec_deploy.errors import ExportError
 from apcodec_deploy.spec import ModelSpec
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.graphs import TRACED_LATENTS
+from apcodec_export.graphs import TRACED_LATENTS, Graph
 from apcodec_export.model.transforms import LOG_FLOOR, Istft, Stft
 
 Arrays = list[NDArray[Any]]
@@ -41,6 +38,8 @@ LIMITS = {
 }
 """The largest error of each graph: relative to the peak, for the quantizer the share of other codes; ``round_trip`` is
 the audio of the same codes through all three graphs (1e-3 of the peak is 60 dB)."""
+REDUCED_LIMIT = 0.05
+"""The largest error of a graph of reduced precision: rounding at other places. A wrong graph is off by far more."""
 BATCHES = (("speech",), ("music", "silence"), ("speech +24 dB", "constant", "music"))
 _SILENT = 1e-6
 """Peaks below this count as silence: errors are then absolute."""
@@ -105,6 +104,28 @@ def verify(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> dict[str, Any
     }
 
 
+def verify_reduced(made: Mapping[str, Graph], models: Mapping[str, bytes]) -> dict[str, Any]:
+    """Hold the graphs of a reduced precision against their signatures and, on their example inputs, against PyTorch.
+
+    Whether the precision is good enough is another question, which ``judgement`` answers: on a CPU, ONNX Runtime
+    computes parts of these graphs in float32.
+
+    Raises:
+        ExportError: A graph does not load, has another signature, or differs by more than rounding.
+    """
+    worst = {}
+    for name, data in models.items():
+        session, graph = _session(name, data), made[name]
+        feed = {value.name: tensor.numpy() for value, tensor in zip(GRAPHS[name].inputs, graph.example, strict=True)}
+        expected = graph.module(*graph.example)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        pairs = zip(session.run(None, feed), expected, strict=True)
+        worst[name] = max(_relative(torch.from_numpy(found), wanted) for found, wanted in pairs)
+    if failed := {name: error for name, error in worst.items() if not error <= REDUCED_LIMIT}:
+        raise ExportError(f"reduced graphs differ from PyTorch by more than {REDUCED_LIMIT:g} of the peak: {failed}")
+    return {"limit": REDUCED_LIMIT, "worst": {name: float(f"{error:.3g}") for name, error in worst.items()}}
+
+
 def _lengths(spec: ModelSpec) -> tuple[int, ...]:
     """Frames: one; no multiple of the ratio; the traced length; ten times that; a prime."""
     traced = TRACED_LATENTS * spec.ratio - 1
@@ -113,29 +134,13 @@ def _lengths(spec: ModelSpec) -> tuple[int, ...]:
 
 def _cases(spec: ModelSpec) -> Iterator[tuple[str, Tensor, int]]:
     """Every batch at every length: a label, audio (B, N), and how many of its frames to use."""
-    signals = _signals(spec)
+    longest = spec.hop_size * max(_lengths(spec))
+    signals = {name: torch.from_numpy(signal) for name, signal in reference_signals(spec.sample_rate, longest).items()}
     for frames in _lengths(spec):
         samples = max((frames - 1) * spec.hop_size + spec.hop_size // 2, spec.min_samples)
         for batch in BATCHES:
             audio = torch.stack([signals[name][:samples] for name in batch])
             yield f"{' + '.join(batch)}, {frames} frames", audio, frames
-
-
-def _signals(spec: ModelSpec) -> dict[str, Tensor]:
-    """Real audio at the model's rate, and what is hard for phase, range and normalisation."""
-    with (resources.files("apcodec_export") / "clips" / "speech_music_48k.flac").open("rb") as file:
-        clip, rate = soundfile.read(file, dtype="float32")
-    halves = np.split(clip, 2)
-    speech, music = (np.concatenate(list(resample([half[None]], rate, spec.sample_rate)), axis=1)[0] for half in halves)
-    longest = spec.hop_size * max(_lengths(spec))
-    speech, music = (torch.from_numpy(np.resize(signal, longest)) for signal in (speech, music))
-    return {
-        "speech": speech,
-        "music": music,
-        "speech +24 dB": speech * 10 ** (24 / 20),
-        "silence": torch.zeros(longest),
-        "constant": torch.full((longest,), 0.5),
-    }
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         "apcodec_deploy/py.typed",
         "apcodec_export/py.typed",
         "apcodec_deploy/bundles/demo/model.json",
-        "apcodec_export/clips/speech_music_48k.flac",
+        "apcodec_deploy/clips/speech_music_48k.flac",
         *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),
     }
     info = f"apcodec_deploy-{apcodec_deploy.__version__}.dist-info"

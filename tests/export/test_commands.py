@@ -22,6 +22,7 @@ from apcodec_deploy.cli import main as cli
 from apcodec_deploy.errors import CheckpointError, MissingDependencyError
 from apcodec_export import exporting
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
+from apcodec_export.deployed.precision import HALF, PrecisionPlan
 from apcodec_export.network import NetworkConfig
 
 
@@ -57,26 +58,29 @@ def test_the_directory_form_exports_the_newest_checkpoint(
     ((given, output, options),) = exports.calls
     assert given.fingerprint == checkpoint.fingerprint
     assert output == Path("out/bundle")
-    assert options == {"name": None, "overwrite": False}
+    assert options == {"name": None, "plan": HALF, "overwrite": False}
 
 
 def test_the_three_file_form_exports_the_named_files(exports: Exports, family: Path, checkpoint: Checkpoint) -> None:
     files = {part: family / f"{part}_00001000" for part in ("encoder", "decoder")}
     words = [word for part, path in files.items() for word in (f"--{part}", path)]
-    result = invoke(*words, "--config", family / "config.json", "bundle", "--name", "Mine", "--overwrite")
+    result = invoke(
+        *words, "--config", family / "config.json", "bundle", "--name", "Mine", "--overwrite", "--float32", "*.stream"
+    )
     assert result.exit_code == 0, result.output
     ((given, output, options),) = exports.calls
     assert given.fingerprint == checkpoint.fingerprint
     assert output == Path("bundle")
-    assert options == {"name": "Mine", "overwrite": True}
+    plan = PrecisionPlan(name="float16", float32=("*.stream",))
+    assert options == {"name": "Mine", "plan": plan, "overwrite": True}
 
 
 def test_notes_and_the_largest_errors_go_to_stderr(exports: Exports, family: Path, checkpoint: Checkpoint) -> None:
     result = invoke(family, "bundle")
     assert result.stdout == ""
-    assert [line for line in result.stderr.splitlines() if line.startswith("note: ")] == [
-        f"note: {note}" for note in checkpoint.notes
-    ]
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert notes[: len(checkpoint.notes)] == [f"note: {note}" for note in checkpoint.notes]
+    assert "float16 against float32: " in result.stderr
     assert "largest errors against PyTorch: stft " in result.stderr
     assert Bundle.open(exports.bundle).fingerprint[:16] in result.stderr
 

@@ -23,12 +23,13 @@ from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.exporting import STEPS, export_bundle
 
 NAMES = ("stft", "encoder", "quantizer", "dequantizer", "decoder", "istft")
+FILES = {*(f"{name}.onnx" for name in NAMES), "encoder.fp16.onnx", "decoder.fp16.onnx"}
 EXPORTED = "abcdef"
 """A file's content, where it matters only that it is left alone."""
 
 
-def test_a_bundle_is_a_description_and_six_graphs(bundle: Path) -> None:
-    assert {path.name for path in bundle.iterdir()} == {"model.json", *(f"{name}.onnx" for name in NAMES)}
+def test_a_bundle_is_a_description_six_graphs_and_the_reduced_networks(bundle: Path) -> None:
+    assert {path.name for path in bundle.iterdir()} == {"model.json", *FILES}
 
 
 def test_the_description_names_every_graph_with_its_checksum(bundle: Path) -> None:
@@ -199,7 +200,7 @@ def test_an_existing_bundle_is_replaced_only_when_asked(prepared: Callable[..., 
 def test_an_empty_directory_may_become_a_bundle(prepared: Callable[..., Bundle], tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     prepared(tmp_path / "bundle", overwrite=True)
-    assert len(list((tmp_path / "bundle").iterdir())) == 7
+    assert len(list((tmp_path / "bundle").iterdir())) == len(FILES) + 1
 
 
 def _file(path: Path) -> None:

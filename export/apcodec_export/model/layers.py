@@ -47,27 +47,6 @@ class WeightNormConv1d(nn.Module):
         convolve = F.conv_transpose1d if self.transposed else F.conv1d
         return convolve(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
-    @torch.no_grad()
-    def folded(self) -> nn.Module:
-        """The same layer with one plain weight."""
-        weight = self.weight
-        kind = nn.ConvTranspose1d if self.transposed else nn.Conv1d
-        first, second, kernel = weight.shape
-        inputs, outputs = (first, second) if self.transposed else (second, first)
-        layer = kind(inputs, outputs, kernel, self.stride, self.padding)
-        layer.load_state_dict({"weight": weight, "bias": self.bias})
-        return layer
-
-
-def fold_weight_norm(module: nn.Module) -> nn.Module:
-    """Replace every weight-normed layer below ``module``, in place, by one with a plain weight."""
-    for name, child in module.named_children():
-        if isinstance(child, WeightNormConv1d):
-            setattr(module, name, child.folded())
-        else:
-            fold_weight_norm(child)
-    return module
-
 
 class GlobalResponseNorm(nn.Module):
     """Global response normalisation over the whole time axis (ConvNeXt V2; published 48 kHz code).

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from apcodec_export.model.layers import ConvNeXtBlock, GlobalResponseNorm, WeightNormConv1d, fold_weight_norm
+from apcodec_export.model.layers import ConvNeXtBlock, GlobalResponseNorm, WeightNormConv1d
 
 CONVOLUTIONS = [
     pytest.param(6, 10, 7, 1, 3, False, id="same"),
@@ -48,17 +48,6 @@ def test_a_weight_normed_convolution_is_that_of_torch(
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "kernel", "stride", "padding", "transposed"), CONVOLUTIONS)
-def test_a_folded_convolution_has_one_plain_weight_and_is_the_same(
-    inputs: int, outputs: int, kernel: int, stride: int, padding: int, transposed: bool
-) -> None:
-    ours, theirs = _pair(inputs, outputs, kernel, stride, padding, transposed)
-    folded = ours.folded()
-    assert folded.state_dict().keys() == {"weight", "bias"}
-    x = noise(2, inputs, 41)
-    torch.testing.assert_close(folded(x), theirs(x), rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_the_keys_are_those_of_the_old_weight_norm(transposed: bool) -> None:
     kind = nn.ConvTranspose1d if transposed else nn.Conv1d
@@ -68,15 +57,6 @@ def test_the_keys_are_those_of_the_old_weight_norm(transposed: bool) -> None:
     ours = WeightNormConv1d(6, 10, 5, transposed=transposed)
     ours.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(ours(noise(1, 6, 9)), theirs(noise(1, 6, 9)))
-
-
-def test_folding_reaches_every_layer_below_a_module() -> None:
-    model = nn.Sequential(_pair(4, 6, 3, 1, 1, False)[0], nn.Sequential(nn.GELU(), _pair(6, 4, 3, 1, 1, True)[0]))
-    x = noise(1, 4, 12)
-    expected = model(x)
-    assert fold_weight_norm(model) is model
-    assert not [module for module in model.modules() if isinstance(module, WeightNormConv1d)]
-    torch.testing.assert_close(model(x), expected)
 
 
 def _published_grn(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
 from apcodec_deploy.audio.samples import check_samples
-from apcodec_deploy.backends.base import AUTO, Backend, create
+from apcodec_deploy.backends.base import Backend, BackendOptions, create
 from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, MAX_CHANNELS, Header
 from apcodec_deploy.bitstream.reader import Gap
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import AudioError, BitstreamError, ModelMismatchError
+from apcodec_deploy.precision import AUTO
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
 
@@ -246,20 +247,35 @@ class Codec:
         return exactly(resample(joined, self.sample_rate, header.sample_rate), header.samples)
 
 
-def load(bundle: str | Path | None = None, backend: str = AUTO, *, threads: int | None = None) -> Codec:
+def load(
+    bundle: str | Path | None = None,
+    backend: str = AUTO,
+    *,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int | None = None,
+    engines: str | Path | None = None,
+) -> Codec:
     """Load a model.
 
     Args:
         bundle: A directory made by ``apcodec export``; the embedded demo model where None.
-        backend: ``auto`` takes the fastest that works here.
+        backend: ``onnxruntime`` or ``tensorrt``; ``auto`` takes the fastest that works here, and the codec's
+            ``backend.reason`` says why.
+        device: ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first; ``auto`` for what the backend can use.
+        precision: ``float32`` or ``float16`` (GPUs only); ``auto`` for half precision where TensorRT engines of it were
+            built, else float32.
         threads: CPU threads for one call; all that this process may use where None.
+        engines: A directory of TensorRT engines that ``apcodec build --out`` made; the user's cache where None.
 
     Raises:
-        BundleError: It is no bundle, or a damaged one.
+        BundleError: It is no bundle, a damaged one, or one without that precision.
         BackendError: The backend does not work here.
+        EngineError: TensorRT was asked for, and there are no engines that may run here.
     """
     opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
-    return Codec(opened, create(opened, backend, threads=threads))
+    options = BackendOptions(name=backend, device=device, precision=precision, threads=threads, engines=engines)
+    return Codec(opened, create(opened, options))
 
 
 def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -5,15 +5,22 @@ Shapes: B clips of one length, N samples, Q codebooks, L latents.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.errors import BackendError
+from apcodec_deploy.cuda.device import driver_library
+from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError
+from apcodec_deploy.precision import AUTO, FLOAT32, precision_named
 
-AUTO = "auto"
+ONNXRUNTIME, TENSORRT = "onnxruntime", "tensorrt"
+BACKENDS = (AUTO, ONNXRUNTIME, TENSORRT)
+CPU, CUDA = "cpu", "cuda"
 
 
 class Backend(Protocol):
@@ -22,11 +29,13 @@ class Backend(Protocol):
     Attributes:
         name: What the user calls it.
         reason: Why it was taken.
+        precision: What the networks compute in.
         batch_limit: The most clips it wants at a time.
     """
 
     name: str
     reason: str
+    precision: str
     batch_limit: int
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -42,22 +51,111 @@ class Backend(Protocol):
         """Free what it holds; it is loaded again where it is used after."""
 
 
-def create(bundle: Bundle, name: str = AUTO, *, threads: int | None = None) -> Backend:
-    """Make the backend of a name, or the fastest that works here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendOptions:
+    """What the user wants to run on.
+
+    Attributes:
+        name: ``auto``, ``onnxruntime`` or ``tensorrt``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first.
+        precision: ``auto``, or of the networks; either name of it.
+        threads: CPU threads for one call; the CPUs this process may use where None.
+        engines: A directory that ``apcodec build --out`` made; the user's cache where None.
+    """
+
+    name: str = AUTO
+    device: str = AUTO
+    precision: str = AUTO
+    threads: int | None = None
+    engines: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
+            raise BackendError(f"{self.threads!r} threads; a whole number from 1 on is expected")
+        if self.name not in BACKENDS:
+            raise BackendError(f"no backend is called {self.name!r}; there are: {', '.join(BACKENDS)}")
+        kind, colon, index = self.device.partition(":")
+        if kind not in (AUTO, CPU, CUDA) or (colon and not (kind == CUDA and index.isdecimal())):
+            raise BackendError(f"no device is called {self.device!r}; there are: auto, cpu, cuda, cuda:1, …")
+        object.__setattr__(self, "precision", precision_named(self.precision))
+        if kind == CPU and self.name == TENSORRT:
+            raise BackendError("TensorRT runs on a GPU only; leave out --device cpu")
+        if kind == CPU and self.precision not in (AUTO, FLOAT32):
+            raise BackendError(f"{self.precision} runs on a GPU only; on the CPU there is {FLOAT32}")
+
+    @property
+    def index(self) -> int:
+        """Number of the GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the choice is ours."""
+        return AUTO in (self.name, self.device)
+
+    @property
+    def may_be_gpu(self) -> bool:
+        """Whether a GPU would do."""
+        return self.device != CPU
+
+    @property
+    def may_be_cpu(self) -> bool:
+        """Whether the CPU would do."""
+        return self.device in (AUTO, CPU) and self.name != TENSORRT and self.precision in (AUTO, FLOAT32)
+
+
+def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
+    """Make the backend that was asked for, or the fastest that works here.
 
     Args:
         bundle: The model.
-        name: ``auto`` or ``onnxruntime``.
-        threads: CPU threads for one call; the CPUs this process may use where None.
+        options: ``auto`` in everything where None.
 
     Raises:
-        BackendError: There is no such backend, or no such number of threads.
+        BackendError: What was asked for does not work here; why not is told.
+        EngineError: TensorRT was asked for, and there are no engines that may run here.
     """
+    options = options or BackendOptions()
+    ways: list[tuple[str, Callable[[str], Backend]]] = []
+    failed: list[str] = []
+    if options.may_be_cpu and options.may_be_gpu and options.engines is None:
+        try:
+            driver_library()
+        except DeviceError as error:
+            options, failed = replace(options, device=CPU), [str(error)]
+    if options.may_be_gpu and options.name in (AUTO, TENSORRT):
+        ways.append((TENSORRT, lambda reason: _tensorrt(bundle, options, reason)))
+    if options.may_be_gpu and options.name in (AUTO, ONNXRUNTIME) and options.engines is None:
+        ways.append((f"{ONNXRUNTIME} on CUDA", lambda reason: _onnxruntime_cuda(bundle, options, reason)))
+    if options.may_be_cpu and options.engines is None:
+        ways.append((f"{ONNXRUNTIME} on the CPU", lambda reason: _onnxruntime(bundle, options, reason)))
+    for label, make in ways:
+        reason = "; ".join(["the fastest that works here" if options.chosen else "asked for", *failed])
+        try:
+            return make(reason)
+        except ApcodecError as error:
+            if len(ways) == 1:
+                raise
+            failed.append(f"{label} does not: {error}")
+    raise BackendError("no backend works here: " + "; ".join(failed))
+
+
+def _tensorrt(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
+    from apcodec_deploy.backends.tensorrt import open_tensorrt
+
+    return open_tensorrt(
+        bundle, engines=options.engines, precision=options.precision, device=options.index, reason=reason
+    )
+
+
+def _onnxruntime_cuda(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
+    from apcodec_deploy.backends.onnxruntime import open_cuda
+
+    precision = FLOAT32 if options.precision == AUTO else options.precision
+    return open_cuda(bundle, index=options.index, precision=precision, threads=options.threads, reason=reason)
+
+
+def _onnxruntime(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
     from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise BackendError(f"{threads!r} threads; a whole number from 1 on is expected")
-    if name not in (AUTO, OnnxRuntimeBackend.name):
-        raise BackendError(f"no backend is called {name!r}; there are: {AUTO}, {OnnxRuntimeBackend.name}")
-    reason = "the only backend of this version" if name == AUTO else "asked for"
-    return OnnxRuntimeBackend(bundle, reason=reason, threads=threads)
+    return OnnxRuntimeBackend(bundle, threads=options.threads, reason=reason)

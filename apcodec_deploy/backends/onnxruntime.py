@@ -1,8 +1,9 @@
-"""ONNX Runtime on the CPU: the default everywhere."""
+"""ONNX Runtime: on the CPU the default everywhere, on CUDA where its GPU build is installed."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,55 +11,114 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
+from apcodec_deploy.engines.manifest import FUSED
 from apcodec_deploy.errors import BackendError, BundleError
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.precision import FLOAT32
 
-ENCODE = ("stft", "encoder", "quantizer")
-DECODE = ("dequantizer", "decoder", "istft")
+ENCODE, DECODE = FUSED["encode"], FUSED["decode"]
 _ERRORS_ONLY = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where sessions run.
+
+    Attributes:
+        provider: ONNX Runtime's name for it.
+        options: The provider's own.
+        device: Where what graphs hand to each other stays, as IO binding calls it.
+        index: Which one of them.
+        batch_limit: The most clips that are worth running at a time.
+    """
+
+    provider: str
+    options: dict[str, str] = field(default_factory=dict)
+    device: str
+    index: int = 0
+    batch_limit: int
+
+
+CPU = Placement(provider="CPUExecutionProvider", device="cpu", batch_limit=1)
+"""More clips at a time gain nothing on a CPU and leave its caches."""
+
+
+def cuda(index: int = 0) -> Placement:
+    """A GPU.
+
+    Convolutions are chosen by rule, because trying them all is repeated whenever a length changes, which takes longer
+    than the work; and float32 means float32, because TF32 changes codes.
+    """
+    options = {"device_id": str(index), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+    return Placement(provider="CUDAExecutionProvider", options=options, device="cuda", index=index, batch_limit=16)
+
+
 class OnnxRuntimeBackend:
-    """Runs the six graphs one after the other; each is loaded when it is first needed."""
+    """Runs the six graphs one after the other; each is loaded when it is first needed.
+
+    Only audio and codes cross to a GPU and back: what the graphs hand to each other stays where it is.
+    """
 
     name = "onnxruntime"
-    batch_limit = 1
-    """More clips at a time gain nothing on a CPU and leave its caches."""
 
-    def __init__(self, bundle: Bundle, *, reason: str = "asked for", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        placement: Placement = CPU,
+        precision: str = FLOAT32,
+        reason: str = "asked for",
+        threads: int | None = None,
+    ) -> None:
         self.reason = reason
-        self._bundle = bundle
+        self.precision = precision
+        self.batch_limit = placement.batch_limit
+        self._bundle, self._placement = bundle, placement
         self._threads = available_cpus() if threads is None else threads
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self._chain(ENCODE, [audio])[0]
+        codes: NDArray[np.int32] = self._chain(ENCODE, audio)
         return codes
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self._chain(DECODE, [codes])[0]
+        audio: NDArray[np.float32] = self._chain(DECODE, codes)
         return audio
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         for name in ENCODE * encode + DECODE * decode:
             self._session(name)
 
+    def probe(self) -> None:
+        """Load the smallest graph, which shows whether the device works."""
+        self._session("dequantizer")
+
     def close(self) -> None:
         with self._lock:
             self._sessions.clear()
 
-    def _chain(self, names: tuple[str, ...], arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Run graphs in turn, each on all outputs of the one before."""
+    def _chain(self, names: tuple[str, ...], array: NDArray[Any]) -> NDArray[Any]:
+        """Run graphs in turn, each on all outputs of the one before; the last one's output comes to the host."""
+        place, values = self._placement, [onnxruntime.OrtValue.ortvalue_from_numpy(array)]
         for name in names:
             session = self._session(name)
-            feed = {value.name: array for value, array in zip(GRAPHS[name].inputs, arrays, strict=True)}
             try:
-                arrays = session.run([value.name for value in GRAPHS[name].outputs], feed)
+                binding = session.io_binding()
+                for tensor, value in zip(GRAPHS[name].inputs, values, strict=True):
+                    binding.bind_ortvalue_input(tensor.name, value)
+                for tensor in GRAPHS[name].outputs:
+                    if name == names[-1]:
+                        binding.bind_output(tensor.name, "cpu")
+                    else:
+                        binding.bind_output(tensor.name, place.device, place.index)
+                session.run_with_iobinding(binding)
+                values = list(binding.get_outputs())
             except Exception as error:  # ONNX Runtime raises its own types, which share no base with ours
-                shapes = ", ".join(str(list(array.shape)) for array in arrays)
+                shapes = ", ".join(str(list(value.shape())) for value in values)
                 raise BackendError(f"ONNX Runtime could not run {name} on {shapes}: {error}") from error
-        return arrays
+        result: NDArray[Any] = values[0].numpy()
+        return result
 
     def _session(self, name: str) -> Any:
         with self._lock:
@@ -73,11 +133,18 @@ class OnnxRuntimeBackend:
         options.log_severity_level = _ERRORS_ONLY
         # Three sessions take turns on the same CPUs: a thread that spins after its work slows down the next one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        data = self._bundle.graph(name)
+        data = self._bundle.graph(name, self.precision)
+        place = self._placement
         try:
-            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(data, options, providers=[(place.provider, place.options)])
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {name} of {self._bundle.path}: {error}") from error
+        if session.get_providers()[0] != place.provider:
+            # It only logs that a provider's library did not load, and goes on on the CPU.
+            raise BackendError(
+                f"{place.provider} did not load, ONNX Runtime would run {name} on {session.get_providers()[0]}; "
+                "'apcodec doctor' tells more"
+            )
         self._check(name, session)
         return session
 
@@ -94,3 +161,26 @@ class OnnxRuntimeBackend:
                 f"{name} of {self._bundle.path} has {found}, its model.json says {expected}; "
                 "export the checkpoint again"
             )
+
+
+def open_cuda(
+    bundle: Bundle, *, index: int = 0, precision: str = FLOAT32, threads: int | None = None, reason: str = "asked for"
+) -> OnnxRuntimeBackend:
+    """ONNX Runtime on a GPU, proven to be there: the smallest graph is loaded on it.
+
+    Raises:
+        BackendError: The installed ONNX Runtime has no CUDA, or CUDA does not load.
+        BundleError: The bundle has no graphs of that precision.
+    """
+    held = onnxruntime.get_available_providers()
+    placement = cuda(index)
+    if placement.provider not in held:
+        raise BackendError(
+            f"the installed ONNX Runtime {onnxruntime.__version__} has {', '.join(held)} only; to get CUDA: "
+            "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
+        )
+    backend = OnnxRuntimeBackend(bundle, placement=placement, precision=precision, threads=threads, reason=reason)
+    if precision != FLOAT32:
+        bundle.variant(precision)
+    backend.probe()
+    return backend

@@ -27,6 +27,7 @@ def decode(
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: shared.Device = "auto",
+    engines: shared.Engines = None,
     window: shared.Window = None,
     jobs: shared.Jobs = 1,
     threads: shared.Threads = None,
@@ -34,9 +35,8 @@ def decode(
     json: shared.Json = False,
 ) -> None:
     """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
-    shared.check_device(precision, device)
     form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
     tasks = tasks_for(inputs, output, form.name)
-    codec = load(model, backend, threads=threads)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
-    report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)
+    with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
+        report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 
 import numpy as np
 import typer
 
 from apcodec_deploy import __version__
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.cli.doctor_gpu import examine_gpu
+from apcodec_deploy.cli.finding import Finding
 from apcodec_deploy.codec import load
-from apcodec_deploy.errors import ApcodecError
+from apcodec_deploy.errors import ApcodecError, BundleError
 from apcodec_deploy.machine import available_cpus
 
 _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: ``ok``, ``missing`` (optional) or ``broken``."""
-
-    subject: str
-    state: str
-    detail: str
 
 
 def doctor(model: shared.Model = None, json: shared.Json = False) -> None:
@@ -35,8 +29,8 @@ def doctor(model: shared.Model = None, json: shared.Json = False) -> None:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            result(f"{finding.state:<8} {finding.subject:<14} {finding.detail}")
-    if any(finding.state == "broken" for finding in findings):
+            result(f"{finding.state:<8} {finding.subject:<17} {finding.detail}")
+    if any(finding.state == "broken" and finding.essential for finding in findings):
         raise typer.Exit(1)
 
 
@@ -49,7 +43,15 @@ def examine(model: shared.Model = None) -> list[Finding]:
         _audio(),
         _codec(model),
         _export(),
+        *examine_gpu(_bundle(model)),
     ]
+
+
+def _bundle(model: shared.Model) -> Bundle | None:
+    try:
+        return Bundle.embedded() if model is None else Bundle.open(model)
+    except BundleError:
+        return None  # which the finding about the model tells
 
 
 def _onnxruntime() -> Finding:

@@ -22,6 +22,7 @@ def encode(
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: shared.Device = "auto",
+    engines: shared.Engines = None,
     window: shared.Window = None,
     jobs: shared.Jobs = 1,
     threads: shared.Threads = None,
@@ -29,8 +30,7 @@ def encode(
     json: shared.Json = False,
 ) -> None:
     """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o."""
-    shared.check_device(precision, device)
     tasks = tasks_for(inputs, output, CODES)
-    codec = load(model, backend, threads=threads)
     options = ConversionOptions(form=None, window=window, overwrite=overwrite)
-    report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)
+    with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
+        report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)

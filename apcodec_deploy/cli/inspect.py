@@ -1,4 +1,4 @@
-"""``apcodec inspect``: what a bundle or a .apc file is."""
+"""``apcodec inspect``: what a bundle, a set of engines or a .apc file is."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from apcodec_deploy.bitstream.reader import open_codes
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.cli.inspect_engines import describe_engines, is_engines
+from apcodec_deploy.precision import graph_file
 
 
 def inspect(
     path: Annotated[
-        Path | None, typer.Argument(help="A bundle or a .apc file; else the embedded model.", readable=False)
+        Path | None,
+        typer.Argument(help="A bundle, a folder of engines, an engine, a .apc file; else the demo.", readable=False),
     ] = None,
     json: shared.Json = False,
 ) -> None:
-    """Check a bundle or a .apc file to the last checksum, and print what it is."""
-    if path is None or os.path.isdir(path):
+    """Check a bundle, engines or a .apc file to the last checksum, and print what it is."""
+    if path is not None and is_engines(path):
+        facts = describe_engines(path)
+    elif path is None or os.path.isdir(path):
         facts = describe_bundle(Bundle.embedded() if path is None else Bundle.open(path))
     else:
         facts = describe_codes(path)
@@ -45,6 +50,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
     """
     spec = bundle.spec
     sizes = {name: len(bundle.graph(name)) for name in GRAPHS}
+    reduced = [(name, precision) for precision in bundle.precisions[1:] for name in bundle.variant(precision)["graphs"]]
     return {
         "kind": "bundle",
         "name": bundle.name,
@@ -54,8 +60,9 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "latents_per_second": spec.latent_rate,
         "default_window_seconds": round(spec.window_latents / spec.latent_rate, 3),
         "spec": spec.to_dict(),
-        "graph_bytes": sizes,
+        "graph_bytes": sizes | {graph_file(*key): len(bundle.graph(*key)) for key in reduced},
         "largest_error_vs_pytorch": bundle.worst_errors,
+        **{f"{name}_vs_float32": bundle.variant(name)["judgement"] for name in bundle.precisions[1:]},
         "exporter": bundle.manifest.get("exporter"),
     }
 

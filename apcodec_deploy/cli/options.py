@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from apcodec_deploy.errors import ApcodecError
-
 Model = Annotated[
     Path | None,
     typer.Option(
         "--model", "-m", readable=False, help="Bundle made by 'apcodec export'; else the embedded demo model."
     ),
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="auto or onnxruntime.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto or float32.")]
-Device = Annotated[str, typer.Option("--device", help="auto or cpu.")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime or tensorrt.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, float32 or float16 (on GPUs).")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1 for another GPU.")]
+Engines = Annotated[
+    Path | None,
+    typer.Option("--engines", readable=False, help="Folder made by 'apcodec build --out'; else the user's cache."),
+]
 Window = Annotated[
     str | None,
     typer.Option("--window", help="'whole', or seconds per window; else the model's, when decoding the file's."),
@@ -37,15 +39,3 @@ Subtype = Annotated[
     str | None,
     typer.Option("--subtype", help="How samples are stored, e.g. PCM_16, PCM_24, FLOAT; else the format's usual."),
 ]
-
-
-def check_device(precision: str, device: str) -> None:
-    """Refuse what this version does not have, rather than run something else.
-
-    Raises:
-        ApcodecError: Another precision than float32, or another device than the CPU.
-    """
-    if precision not in ("auto", "float32"):
-        raise ApcodecError(f"--precision {precision}: this version has float32 only")
-    if device not in ("auto", "cpu"):
-        raise ApcodecError(f"--device {device}: this version runs on the cpu only")

@@ -34,6 +34,7 @@ def transcode(
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: shared.Device = "auto",
+    engines: shared.Engines = None,
     window: shared.Window = None,
     jobs: shared.Jobs = 1,
     threads: shared.Threads = None,
@@ -46,7 +47,6 @@ def transcode(
     Sub-folders are mirrored. Outputs that exist are skipped unless --overwrite. A file that fails is listed at the end
     with its reason, the rest is done, and the exit code is 1.
     """
-    shared.check_device(precision, device)
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
     if to == CODES and (subtype or salvage):
@@ -56,10 +56,11 @@ def transcode(
     if dry_run:
         _print_plan(tasks, overwrite=overwrite, json=json)
         return
-    codec = load(model, backend, threads=threads)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
-    done = run_tasks(codec, tasks, options, jobs=jobs, skip_existing=True)
-    report(done, json=json, extra={"model": codec.fingerprint, "backend": codec.backend.name})
+    with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
+        done = run_tasks(codec, tasks, options, jobs=jobs, skip_existing=True)
+        about = {"model": codec.fingerprint, "backend": codec.backend.name, "precision": codec.backend.precision}
+        report(done, json=json, extra=about)
 
 
 def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:

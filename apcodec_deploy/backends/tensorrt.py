@@ -1,0 +1,191 @@
+"""TensorRT: engines made by ``apcodec build``, on an NVIDIA GPU.
+
+Threads: any number may call at once. They take turns, since the engines share one working memory and one stream;
+reading, resampling and writing of other files go on meanwhile. Free a backend with ``close`` and not by dropping it:
+CUDA's memory can only be freed where the GPU is current.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cuda.device import Device, Gpu, Memory, open_device
+from apcodec_deploy.engines.flavour import TensorRT, flavour_named
+from apcodec_deploy.engines.loaded import LoadedEngine
+from apcodec_deploy.engines.pipeline import SLOTS, Axes, Pipeline, Streams
+from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
+from apcodec_deploy.errors import ApcodecError, EngineError
+from apcodec_deploy.precision import AUTO, FLOAT32
+
+
+class TensorRTBackend:
+    """Runs a set of engines; each direction is loaded when it is first needed."""
+
+    name = "tensorrt"
+
+    def __init__(
+        self, bundle: Bundle, stored: StoredSet, tensorrt: TensorRT, device: Device, *, reason: str = "asked for"
+    ) -> None:
+        """Take a set of engines that may run here.
+
+        Raises:
+            EngineError: It was built from other graphs, by another version, or for another GPU.
+        """
+        require_fit(bundle, stored, tensorrt, device.gpu)
+        identity = stored.manifest.identity
+        self.reason = reason
+        self.precision = identity.precision
+        self.batch_limit = SLOTS * identity.profile.max_batch
+        self._bundle, self._stored, self._tensorrt, self._device = bundle, stored, tensorrt, device
+        self._lock = threading.Lock()
+        self._pipelines: dict[str, Pipeline] = {}
+        self._streams: Streams | None = None
+        self._scratch: Memory | None = None
+        # Whoever forgets to close it still leaves no memory to be freed when CUDA is gone already.
+        atexit.register(_close, weakref.ref(self))
+
+    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
+        codes: NDArray[np.int32] = self._run("encode", audio)
+        return codes
+
+    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        audio: NDArray[np.float32] = self._run("decode", codes)
+        return audio
+
+    def prepare(self, *, encode: bool, decode: bool) -> None:
+        with self._lock, self._device.active():
+            for direction, wanted in (("encode", encode), ("decode", decode)):
+                if wanted:
+                    self._pipeline(direction)
+
+    def close(self) -> None:
+        with self._lock, self._device.active():
+            if self._streams:
+                self._streams.synchronize()
+            for pipeline in self._pipelines.values():
+                pipeline.close()
+            if self._scratch:
+                self._scratch.free()
+            self._pipelines, self._scratch, self._streams = {}, None, None
+
+    def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+        with self._lock, self._device.active():
+            return self._pipeline(direction).run(rows)
+
+    def _pipeline(self, direction: str) -> Pipeline:
+        if direction not in self._pipelines:
+            self._pipelines[direction] = self._load(direction)
+        return self._pipelines[direction]
+
+    def _load(self, direction: str) -> Pipeline:
+        """Read, verify and deserialise the engines of a direction, and allocate what they need."""
+        identity, spec = self._stored.manifest.identity, self._bundle.spec
+        runtime = self._tensorrt.trt.Runtime(self._tensorrt.logger)
+        engines = [
+            LoadedEngine(
+                self._tensorrt, runtime, engine, self._stored.read(engine), graphs=identity.profile.cuda_graphs
+            )
+            for engine in self._stored.manifest.chain(direction)
+        ]
+        if self._streams is None:
+            self._streams = Streams.of(self._device)
+        longest = identity.profile.max_latents
+        axes: Callable[[int], Axes] = spec.axes_of_codes
+        if direction == "encode":
+            axes, (_, longest) = spec.axes_of_audio, spec.samples_range(longest)
+        self._share_scratch(engines)
+        record = not self._tensorrt.records_graphs
+        return Pipeline(self._device, self._streams, engines, identity.profile, axes, longest, record=record)
+
+    def _share_scratch(self, engines: list[LoadedEngine]) -> None:
+        """One working memory for all engines, as large as the largest needs; a larger one replaces it for all."""
+        needed = max(engine.scratch for engine in engines)
+        if self._scratch is None or self._scratch.size < needed:
+            if self._streams:
+                self._streams.synchronize()
+            old, self._scratch = self._scratch, self._device.allocate(max(needed, 1))
+            for pipeline in self._pipelines.values():
+                pipeline.lend(self._scratch)
+            if old:
+                old.free()
+        for engine in engines:
+            engine.lend(self._scratch)
+
+
+def _close(reference: weakref.ref[TensorRTBackend]) -> None:
+    if backend := reference():
+        backend.close()
+
+
+def require_fit(bundle: Bundle, stored: StoredSet, tensorrt: TensorRT, gpu: Gpu) -> None:
+    """Refuse engines that may not run here, before anything of them is read.
+
+    Raises:
+        EngineError: Why, and what to do.
+    """
+    flavour = tensorrt.flavour.name
+    refusals = stored.refusals(
+        bundle, flavour=flavour, version=tensorrt.version, gpu=gpu.name, compute_capability=gpu.compute_capability
+    )
+    if refusals:
+        identity = stored.manifest.identity
+        raise EngineError(
+            f"the engines in {stored.path} may not run here: {'; '.join(refusals)}. Build them again: apcodec build "
+            f"{bundle.path} --flavour {flavour} --profile {identity.profile.name} --precision {identity.precision}"
+        )
+
+
+def open_tensorrt(
+    bundle: Bundle,
+    *,
+    engines: str | Path | None = None,
+    precision: str = AUTO,
+    device: int = 0,
+    reason: str = "asked for",
+) -> TensorRTBackend:
+    """The backend on engines of a bundle: those of a directory, or the newest in the cache that may run here.
+
+    Args:
+        bundle: The model.
+        engines: A directory that ``apcodec build --out`` made; the user's cache where None.
+        precision: Of the engines; ``auto`` takes half precision where there is a choice.
+        device: Number of the GPU.
+        reason: Why this backend was taken.
+
+    Raises:
+        DeviceError: There is no GPU or no driver.
+        MissingDependencyError: The TensorRT that built the engines, or pycuda, is not installed.
+        EngineError: There are no engines that may run here; why not is told for each.
+    """
+    opened = open_device(device)
+    if engines is not None:
+        stored = StoredSet.open(Path(engines))
+        if precision not in (AUTO, stored.manifest.identity.precision):
+            raise EngineError(f"the engines in {engines} are {stored.manifest.identity.precision}, not {precision}")
+        return TensorRTBackend(bundle, stored, _flavour_of(stored), opened, reason=reason)
+    refused = []
+    found = [each for each in stored_sets(bundle) if precision in (AUTO, each.manifest.identity.precision)]
+    for stored in sorted(found, key=lambda each: each.manifest.identity.precision == FLOAT32):
+        try:
+            return TensorRTBackend(bundle, stored, _flavour_of(stored), opened, reason=reason)
+        except ApcodecError as error:
+            refused.append(str(error))
+    if refused:
+        raise EngineError("; ".join(refused))
+    wanted = "" if precision == AUTO else f"{precision} "
+    raise EngineError(
+        f"there are no {wanted}engines of {bundle.name} in {sets_of(bundle)}; make some: apcodec build {bundle.path}"
+    )
+
+
+def _flavour_of(stored: StoredSet) -> TensorRT:
+    return flavour_named(stored.manifest.identity.flavour).load()

@@ -1,0 +1,117 @@
+"""What ``apcodec doctor`` says of GPUs: each part that TensorRT or CUDA needs, in one line with its remedy."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cli.finding import Finding
+from apcodec_deploy.cuda.device import Gpu, driver_library, open_device
+from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
+from apcodec_deploy.engines.store import stored_sets
+from apcodec_deploy.errors import ApcodecError, DeviceError
+
+OLDEST = (10, 12)
+"""The first TensorRT with everything that engines and runtime here need."""
+
+
+def examine_gpu(bundle: Bundle | None) -> list[Finding]:
+    """Driver, GPU, ONNX Runtime's CUDA, both flavours of TensorRT, and the engines of a bundle."""
+    driver = _driver()
+    gpu, device = _device() if driver.state == "ok" else (None, [_pycuda()])
+    findings = [driver, *device, _onnxruntime_cuda(bundle, driver)]
+    findings += [_flavour(flavour) for flavour in FLAVOURS.values()]
+    return findings + (_engines(bundle, gpu) if bundle else [])
+
+
+def _optional(subject: str, state: str, detail: str) -> Finding:
+    return Finding(subject, state, detail, essential=False)
+
+
+def _driver() -> Finding:
+    try:
+        driver_library()
+    except DeviceError as error:
+        return _optional("driver", "missing", f"{error}; without an NVIDIA driver everything runs on the CPU")
+    return _optional("driver", "ok", "libcuda loads")
+
+
+def _device() -> tuple[Gpu | None, list[Finding]]:
+    try:
+        gpu = open_device().gpu
+    except DeviceError as error:
+        return None, [_optional("gpu", "broken", f"{error}; nvidia-smi should list the GPU")]
+    except ApcodecError as error:
+        return None, [_optional("pycuda", "missing", f"{error}; TensorRT runs through it")]
+    memory = f"{gpu.memory / 2**30:.1f} GiB"
+    facts = f"compute capability {gpu.compute_capability}, {memory}, driver for CUDA {gpu.driver}"
+    return gpu, [_optional("gpu", "ok", f"{gpu.name}, {facts}"), _pycuda()]
+
+
+def _pycuda() -> Finding:
+    if version := _version("pycuda"):
+        return _optional("pycuda", "ok", version)
+    return _optional("pycuda", "missing", "only TensorRT at run time needs it; pip install 'apcodec-deploy[cuda]'")
+
+
+def _onnxruntime_cuda(bundle: Bundle | None, driver: Finding) -> Finding:
+    subject = "onnxruntime cuda"
+    swap = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
+    if not _version("onnxruntime-gpu"):
+        return _optional(subject, "missing", f"the CPU build is installed; {swap}")
+    if driver.state != "ok" or bundle is None:
+        return _optional(subject, "missing", "onnxruntime-gpu is installed, but there is no driver to run it")
+    from apcodec_deploy.backends.onnxruntime import open_cuda
+
+    try:
+        open_cuda(bundle, index=BackendOptions().index).close()
+    except ApcodecError as error:
+        remedy = "its CUDA and cuDNN libraries come with pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        return _optional(subject, "broken", f"{error}; {remedy}")
+    return _optional(subject, "ok", f"onnxruntime-gpu {_version('onnxruntime-gpu')} runs on the GPU")
+
+
+def _flavour(flavour: Flavour) -> Finding:
+    install = f"pip install 'apcodec-deploy[{flavour.name}]'"
+    if not flavour.installed:
+        return _optional(flavour.name, "missing", f"{flavour.title} is not installed; {install}")
+    try:
+        found = flavour.load().version
+    except Exception as error:  # a broken native library can raise anything
+        return _optional(flavour.name, "broken", f"{flavour.title} does not load: {error}; reinstall it: {install}")
+    if flavour.name == "tensorrt" and tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        return _optional(flavour.name, "broken", f"TensorRT {found} is too old, {needed} is needed; {install}")
+    return _optional(flavour.name, "ok", f"{flavour.title} {found}")
+
+
+def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:
+    found = []
+    for stored in stored_sets(bundle):
+        identity = stored.manifest.identity
+        label = f"{stored.path.name}: {identity.profile.name}, {identity.precision}"
+        flavour = FLAVOURS[identity.flavour]
+        try:
+            version = flavour.load().version
+        except Exception:
+            found.append(_optional("engines", "broken", f"{label}; {flavour.title}, which built them, does not load"))
+            continue
+        refusals = stored.refusals(
+            bundle,
+            flavour=flavour.name,
+            version=version,
+            gpu=gpu.name if gpu else "no GPU",
+            compute_capability=gpu.compute_capability if gpu else "none",
+        )
+        state = "broken" if refusals and gpu else "ok"
+        why = f"; {'; '.join(refusals)}; apcodec build {bundle.path}" if state == "broken" else ""
+        found.append(_optional("engines", state, label + why))
+    return found or [_optional("engines", "missing", f"none of {bundle.name} in the cache; apcodec build makes some")]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

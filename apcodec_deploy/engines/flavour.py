@@ -1,0 +1,121 @@
+"""The two TensorRT packages, which share one Python interface and differ in what they can be asked for.
+
+TensorRT tunes an engine on the GPU that will run it. TensorRT-RTX compiles ahead of time for several generations of
+GPUs, on any machine, and finishes the job on the GPU at load.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from apcodec_deploy.errors import EngineError, require
+
+AUTO = "auto"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavour:
+    """One of the packages.
+
+    Attributes:
+        name: What the user calls it; also the extra that installs it.
+        title: Its product name.
+        module: Its import name.
+    """
+
+    name: str
+    title: str
+    module: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether it could be imported, without doing so."""
+        return importlib.util.find_spec(self.module) is not None
+
+    def load(self) -> TensorRT:
+        """Import it.
+
+        Raises:
+            MissingDependencyError: It is not installed, or one of its libraries is missing.
+        """
+        return TensorRT(self, require(self.module, extra=self.name))
+
+
+FLAVOURS = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour(name="tensorrt", title="TensorRT", module="tensorrt"),
+        Flavour(name="rtx", title="TensorRT-RTX", module="tensorrt_rtx"),
+    )
+}
+
+
+def flavour_named(name: str) -> Flavour:
+    """A flavour by its name.
+
+    Raises:
+        EngineError: There is none of that name.
+    """
+    if name not in FLAVOURS:
+        raise EngineError(f"no TensorRT flavour is called {name!r}; there are: {AUTO}, {', '.join(FLAVOURS)}")
+    return FLAVOURS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRT:
+    """An imported flavour.
+
+    Attributes:
+        flavour: Which one.
+        trt: The module.
+    """
+
+    flavour: Flavour
+    trt: Any
+
+    @property
+    def version(self) -> str:
+        """Its full version, the only one that can read the engines it built."""
+        return str(self.trt.__version__)
+
+    @property
+    def title(self) -> str:
+        """Product name and version."""
+        return f"{self.flavour.title} {self.version}"
+
+    @property
+    def ahead_of_time(self) -> bool:
+        """Whether engines are compiled for generations of GPUs instead of for the one at hand."""
+        return hasattr(self.trt, "ComputeCapability")
+
+    @property
+    def records_graphs(self) -> bool:
+        """Whether it records CUDA graphs by itself, so that we must not."""
+        return hasattr(self.trt, "CudaGraphStrategy")
+
+    @property
+    def logger(self) -> Any:
+        """The one logger of this process; TensorRT ignores all but the first. ``last`` holds its last error."""
+        return _logger(self.trt)
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.last = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.Severity.ERROR:
+                self.last = message
+                _log.error("%s", message)
+            elif severity <= trt.ILogger.Severity.WARNING:
+                _log.warning("%s", message)
+
+    return Logger()

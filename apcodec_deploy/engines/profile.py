@@ -1,0 +1,110 @@
+"""Optimisation profiles: which batches and lengths an engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from apcodec_deploy.errors import EngineError
+
+
+class Range(NamedTuple):
+    """The least, the most common and the greatest size of an axis; an engine is tuned for the middle one."""
+
+    least: int
+    usual: int
+    greatest: int
+
+    @classmethod
+    def of(cls, name: str, values: object) -> Range:
+        """Three whole numbers that do not fall.
+
+        Raises:
+            EngineError: They are something else.
+        """
+        if not isinstance(values, list | tuple) or [type(value) for value in values] != [int] * 3:
+            raise EngineError(f"{name} is {values!r}; [least, usual, greatest] is expected, three whole numbers")
+        found = cls(*values)
+        if not 1 <= found.least <= found.usual <= found.greatest:
+            raise EngineError(f"{name} is {list(found)}; 1 <= least <= usual <= greatest is expected")
+        return found
+
+    def __contains__(self, size: object) -> bool:
+        return isinstance(size, int) and self.least <= size <= self.greatest
+
+
+class Shapes(NamedTuple):
+    """One optimisation profile of an engine: clips at a time, and latents of each."""
+
+    batch: Range
+    latents: Range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What engines are built for.
+
+    Attributes:
+        name: What the user calls it.
+        shapes: The optimisation profiles, tried in this order.
+        cuda_graphs: Whether calls of the usual shape are recorded once and replayed.
+    """
+
+    name: str
+    shapes: tuple[Shapes, ...]
+    cuda_graphs: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            raise EngineError(f"profile {self.name!r} holds no shapes; at least one is expected")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Profile:
+        """Read a profile from a manifest.
+
+        Raises:
+            EngineError: A key is missing or unknown, or a range is none.
+        """
+        if values.keys() != {"name", "shapes", "cuda_graphs"}:
+            raise EngineError(f"a profile has the keys {sorted(values)}; expected cuda_graphs, name, shapes")
+        shapes = tuple(
+            Shapes(Range.of("batch", held["batch"]), Range.of("latents", held["latents"])) for held in values["shapes"]
+        )
+        return cls(name=str(values["name"]), shapes=shapes, cuda_graphs=bool(values["cuda_graphs"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest."""
+        shapes = [{"batch": list(each.batch), "latents": list(each.latents)} for each in self.shapes]
+        return {"name": self.name, "cuda_graphs": self.cuda_graphs, "shapes": shapes}
+
+    @property
+    def max_batch(self) -> int:
+        """The most clips at a time, whatever their length."""
+        return max(shapes.batch.greatest for shapes in self.shapes)
+
+    @property
+    def max_latents(self) -> int:
+        """The longest clip."""
+        return max(shapes.latents.greatest for shapes in self.shapes)
+
+    def best(self, batch: int, latents: int) -> int:
+        """The optimisation profile for so many clips of so many latents: the one that needs the fewest calls, and
+        among those the least filling up.
+
+        Raises:
+            EngineError: None takes clips of that length.
+        """
+        fitting = [index for index, shapes in enumerate(self.shapes) if latents in shapes.latents]
+        if not fitting:
+            held = ", ".join(f"{each.latents.least} to {each.latents.greatest}" for each in self.shapes)
+            raise EngineError(
+                f"a clip of {latents} latents; the engines of profile {self.name} take {held}. Use windows of another "
+                "length, or build engines with another profile: apcodec build --profile max-window"
+            )
+
+        def cost(index: int) -> tuple[int, int, int]:
+            least, _, greatest = self.shapes[index].batch
+            return -(-batch // greatest), max(least - batch, 0), index
+
+        return min(fitting, key=cost)

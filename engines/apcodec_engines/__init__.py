@@ -1,0 +1,1 @@
+"""Bundles to TensorRT engines: ``apcodec build``. Needs the extra ``rtx`` or ``tensorrt``."""

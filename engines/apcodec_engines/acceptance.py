@@ -1,0 +1,92 @@
+"""New engines on the GPU they are for: each direction beside ONNX Runtime, half precision replaced where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
+from apcodec_deploy.backends.tensorrt import TensorRTBackend
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cuda.device import Device
+from apcodec_deploy.engines.flavour import TensorRT
+from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Engine
+from apcodec_deploy.engines.store import StoredSet
+from apcodec_deploy.errors import ApcodecError, BuildError
+from apcodec_deploy.precision import FLOAT32
+from apcodec_engines.gate import Check, check_decode, check_encode
+
+Rebuild = Callable[[Engine, StoredSet], Engine]
+
+
+def accept(
+    draft: StoredSet,
+    bundle: Bundle,
+    tensorrt: TensorRT,
+    device: Device,
+    *,
+    rebuild: Rebuild,
+    say: Callable[[str], None],
+) -> StoredSet:
+    """Check a set that nobody uses yet.
+
+    Args:
+        draft: The set; its manifest on disk is renewed where an engine is replaced.
+        bundle: The model.
+        tensorrt: Whose engines they are.
+        device: Where they are to run.
+        rebuild: Makes an engine again, in float32, beside the others.
+        say: Told what fails.
+
+    Returns:
+        The set with what was found of each engine.
+
+    Raises:
+        BuildError: A direction fails in float32.
+    """
+    for direction in FUSED:
+        check = _check(direction, draft, bundle, tensorrt, device)
+        if not check.passed:
+            reduced = [each for each in draft.manifest.chain(direction) if each.precision != FLOAT32]
+            if not reduced:
+                raise BuildError(_failure(direction, check, tensorrt))
+            note = f"{_failure(direction, check, tensorrt)}; it runs in float32 instead"
+            say(f"WARNING: {note}")
+            for engine in reduced:
+                draft = _with(draft, rebuild(engine, draft))
+            draft = replace(draft, manifest=replace(draft.manifest, notes=(*draft.manifest.notes, note)))
+            (draft.path / MANIFEST).write_text(draft.manifest.to_json(), encoding="utf-8")
+            check = _check(direction, draft, bundle, tensorrt, device)
+            if not check.passed:
+                raise BuildError(_failure(direction, check, tensorrt))
+        for engine in draft.manifest.chain(direction):
+            draft = _with(draft, replace(engine, check=check.to_dict()))
+    return draft
+
+
+def _check(direction: str, draft: StoredSet, bundle: Bundle, tensorrt: TensorRT, device: Device) -> Check:
+    """Run one direction. What raises fails as well."""
+    precisions = {each.precision for each in draft.manifest.chain(direction)}
+    precision = next((name for name in precisions if name != FLOAT32), FLOAT32)
+    shapes = draft.manifest.identity.profile.shapes[0]
+    samples = bundle.spec.samples_range(shapes.latents.usual)[1]
+    candidate = TensorRTBackend(bundle, draft, tensorrt, device)
+    reference = OnnxRuntimeBackend(bundle)
+    try:
+        run = check_encode if direction == "encode" else check_decode
+        return run(candidate, reference, bundle.spec, samples, precision)
+    except ApcodecError as error:
+        return Check(precision=precision, measured={}, problems=(str(error),))
+    finally:
+        candidate.close()
+        reference.close()
+
+
+def _with(draft: StoredSet, engine: Engine) -> StoredSet:
+    engines = tuple(engine if each.name == engine.name else each for each in draft.manifest.engines)
+    return replace(draft, manifest=replace(draft.manifest, engines=engines))
+
+
+def _failure(direction: str, check: Check, tensorrt: TensorRT) -> str:
+    problems = "; ".join(check.problems)
+    return f"{direction} in {check.precision} failed its check on this GPU with {tensorrt.title}: {problems}"

@@ -1,0 +1,83 @@
+"""``apcodec build``. Imports nothing heavy, so that ``--help`` works without TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cli import options as shared
+from apcodec_deploy.cli.console import print_json, progress_bar, result, say
+from apcodec_deploy.errors import require
+
+
+def build(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(help="Bundle made by 'apcodec export'; else the embedded demo model.", readable=False),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision", help="fp16, fp32, or auto: fp16 where the bundle has it and its export advised it."
+        ),
+    ] = "auto",
+    flavour: Annotated[
+        str,
+        typer.Option("--flavour", help="tensorrt (built on the GPU that runs it), rtx (built anywhere), or auto."),
+    ] = "auto",
+    profile: Annotated[
+        str, typer.Option("--profile", help="low-latency, throughput, max-window, or a TOML file like theirs.")
+    ] = "low-latency",
+    parts: Annotated[
+        bool, typer.Option("--parts", help="One engine per graph, for looking into; else one per direction.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the engines go; else a cache of the user's.", readable=False)
+    ] = None,
+    device: Annotated[int, typer.Option("--device", min=0, help="Number of the GPU.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Build even where the engines are up to date.")] = False,
+    json: shared.Json = False,
+) -> None:
+    """Turn a bundle into TensorRT engines: one for audio to codes, one for codes to audio.
+
+    Engines that are up to date are left alone; stale ones are named with the reason and built again. With the flavour
+    rtx no GPU is needed. Where there is one, new engines are compared with ONNX Runtime before they are used.
+    """
+    for module in ("onnx", "filelock"):
+        require(module, extra="rtx")
+    from apcodec_engines.building import build_engines
+    from apcodec_engines.planning import BuildOptions
+
+    opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
+    options = BuildOptions(
+        precision=precision, flavour=flavour, profile=profile, parts=parts, out=out, force=force, device=device
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("starting", total=100)
+
+        def report(what: str, share: float) -> None:
+            bar.update(task, completed=100 * share, description=what)
+
+        built = build_engines(opened, options, report=report, say=say)
+    manifest = built.stored.manifest
+    if json:
+        status = "up to date" if built.up_to_date else "built"
+        facts = {"status": status, "reasons": list(built.reasons), "path": str(built.stored.path)}
+        print_json({**facts, **manifest.to_dict()})
+        return
+    if built.up_to_date:
+        result(f"up to date: {built.stored.path}")
+    for engine in () if built.up_to_date else manifest.engines:
+        products = {kind: engine.audit[kind] for kind in ("CONVOLUTION", "MATRIX_MULTIPLY") if kind in engine.audit}
+        counts = ", ".join(f"{n} {kind.lower()} {dtype}" for kind, by in products.items() for dtype, n in by.items())
+        result(
+            f"{engine.name}: {engine.size / 1e6:.1f} MB in {engine.build_seconds:.1f} s, {engine.precision}; {counts}"
+        )
+    for note in () if built.up_to_date else manifest.notes:
+        say(f"note: {note}")
+    if not built.up_to_date:
+        identity = manifest.identity
+        result(f"{built.stored.path}: profile {identity.profile.name}, for {identity.target}")

@@ -1,0 +1,93 @@
+"""Does an engine compute what the graphs compute? Asked on the GPU after every build.
+
+Builders have turned correct networks into engines that give NaN, or silence, or slightly wrong numbers, each without an
+error. So the new engines run stored clips beside ONNX Runtime in float32 before anybody may use them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.audio.reference import REAL, reference_signals
+from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.precision import FLOAT16, FLOAT32
+from apcodec_deploy.spec import ModelSpec
+
+MIN_AGREEMENT = {FLOAT32: 0.98, FLOAT16: 0.95}
+"""Share of equal codes in every codebook, from audio. Two correct float32 transforms already differ in 1 % of the last
+codebook: where a bin holds next to nothing, its phase is rounding noise."""
+MIN_SNR = {FLOAT32: 60.0, FLOAT16: 40.0}
+"""dB between what the same codes decode to."""
+_TINY = 1e-30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What was found of one direction.
+
+    Attributes:
+        precision: That it was held to.
+        measured: ``code_agreement`` by codebook, or ``snr_db`` by signal.
+        problems: Why it fails, one line each; empty if it passes.
+    """
+
+    precision: str
+    measured: dict[str, Any]
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the engines may be used."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"passed": self.passed, "held_to": self.precision, **self.measured, "problems": list(self.problems)}
+
+
+def check_encode(candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str) -> Check:
+    """Codes of the reference signals, each (samples,), against those of another backend."""
+    agreement = np.ones(spec.num_codebooks)
+    problems = []
+    for name, signal in reference_signals(spec.sample_rate, samples).items():
+        found, expected = candidate.encode(signal[None]), reference.encode(signal[None])
+        if found.shape != expected.shape or found.min() < 0 or found.max() >= spec.codebook_size:
+            problems.append(f"{name} gives codes of {found.shape} from {found.min()} to {found.max()}")
+        elif name in REAL:
+            agreement = np.minimum(agreement, (found == expected).mean(axis=(0, 2)))
+            if len(np.unique(found)) == 1 < len(np.unique(expected)):
+                problems.append(f"{name} gives one code only")
+    if agreement.min() < MIN_AGREEMENT[precision]:
+        limit = MIN_AGREEMENT[precision]
+        problems.append(f"{agreement.min():.1%} of a codebook's codes are those of float32 (limit {limit:.0%})")
+    measured = {"code_agreement": [round(float(share), 4) for share in agreement]}
+    return Check(precision=precision, measured=measured, problems=tuple(problems))
+
+
+def check_decode(candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str) -> Check:
+    """What the codes of the reference signals decode to, against another backend."""
+    measured, problems = {}, []
+    for name, signal in reference_signals(spec.sample_rate, samples).items():
+        codes = reference.encode(signal[None])
+        found, expected = candidate.decode(codes), reference.decode(codes)
+        if found.shape != expected.shape:
+            problems.append(f"{name} gives audio of {found.shape}, {expected.shape} is expected")
+        elif not np.isfinite(found).all():
+            problems.append(f"{name} gives audio with NaN or infinity")
+        elif expected.any() and not found.any():
+            problems.append(f"{name} gives nothing but zeros")
+        else:
+            measured[name] = round(_snr(expected, found), 1)
+    if low := [f"{name} {value:.1f}" for name, value in measured.items() if value < MIN_SNR[precision]]:
+        problems.append(f"the same codes decode with {', '.join(low)} dB (limit {MIN_SNR[precision]:g})")
+    return Check(precision=precision, measured={"snr_db": measured}, problems=tuple(problems))
+
+
+def _snr(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    signal = np.square(expected, dtype=np.float64).mean()
+    noise = np.square(found.astype(np.float64) - expected).mean()
+    return float(10 * np.log10(max(signal, _TINY) / max(noise, _TINY)))

@@ -1,0 +1,113 @@
+"""Our side of the process that builds an engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apcodec_deploy.engines.flavour import Flavour
+from apcodec_deploy.engines.manifest import Identity
+from apcodec_deploy.engines.profile import Shapes
+from apcodec_deploy.errors import BuildError
+from apcodec_deploy.spec import ModelSpec
+from apcodec_engines.compiler import Request
+from apcodec_engines.networks import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """Builds engines of one identity in processes of their own.
+
+    Attributes:
+        flavour: Whose builder.
+        identity: For what.
+        spec: The model's numbers.
+        work: A directory for files in between; the engine is called ``engine`` there.
+        timings: A timing cache.
+    """
+
+    flavour: Flavour
+    identity: Identity
+    spec: ModelSpec
+    work: Path
+    timings: Path | None
+
+    def run(self, network: Network, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Build one engine.
+
+        Returns:
+            Its ``audit`` and the ``seconds`` that it took.
+
+        Raises:
+            BuildError: The builder failed or died; what it said is in the message.
+        """
+        (self.work / "network.onnx").write_bytes(network.model)
+        request = Request(
+            flavour=self.flavour.name,
+            model=str(self.work / "network.onnx"),
+            output=str(self.work / "engine"),
+            shapes=tuple(input_shapes(network, shapes, self.spec) for shapes in self.identity.profile.shapes),
+            products=dict(network.products),
+            compute_capabilities=() if self.identity.target.gpu else self.identity.target.compute_capabilities,
+            timing_cache=str(self.timings) if self.timings else None,
+        )
+        command = [sys.executable, "-m", "apcodec_engines.compiler"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as child:
+            assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+            try:
+                child.stdin.write(request.to_json())
+                child.stdin.close()
+                outcome, logged = _follow(child.stdout, progress)
+                said = child.stderr.read()
+            except BaseException:
+                child.kill()
+                raise
+        if "result" in outcome:
+            result: dict[str, Any] = outcome["result"]
+            return result
+        if "error" in outcome:
+            raise BuildError(f"{network.name}: {outcome['error']}")
+        last = (logged or said.strip().splitlines() or ["it said nothing"])[-1]
+        raise BuildError(f"{network.name}: the builder's process ended with code {child.returncode}: {last}")
+
+
+def _follow(lines: Iterable[str], progress: Callable[[float], None]) -> tuple[dict[str, Any], list[str]]:
+    """Read events to the end: the last one, and what was logged.
+
+    A phase has steps and phases in them; the outermost one, which starts first, is what progress goes by.
+    """
+    outcome: dict[str, Any] = {}
+    logged: list[str] = []
+    outermost: str | None = None
+    for line in lines:
+        event = json.loads(line)
+        if "log" in event:
+            logged.append(event["log"]["text"])
+        elif "progress" in event:
+            held = event["progress"]
+            outermost = outermost or held["phase"]
+            if held["phase"] == outermost and held["steps"]:
+                progress(held["step"] / held["steps"])
+        else:
+            outcome = event
+    return outcome, logged
+
+
+def input_shapes(network: Network, shapes: Shapes, spec: ModelSpec) -> dict[str, list[list[int]]]:
+    """The least, usual and greatest shape of each input of a network."""
+    sizes = []
+    for index, (batch, latents) in enumerate(zip(shapes.batch, shapes.latents, strict=True)):
+        shortest, longest = spec.samples_range(latents)
+        if network.direction == "encode":
+            axes = spec.axes_of_audio(shortest if index == 0 else longest)
+        else:
+            axes = spec.axes_of_codes(latents)
+        sizes.append({"batch": batch, **axes})
+    inputs = [binding for binding in network.bindings if not binding.output]
+    return {binding.name: [list(binding.shape(each)) for each in sizes] for binding in inputs}

@@ -1,0 +1,119 @@
+"""The device layer: what a machine without a GPU says, and what pycuda is asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_simulator.cuda import Cuda, Library
+
+from apcodec_deploy.cuda import device as layer
+from apcodec_deploy.cuda.device import driver_library, open_device
+from apcodec_deploy.cuda.pycuda_device import PycudaDevice, pycuda_device
+from apcodec_deploy.errors import DeviceError, MissingDependencyError
+
+
+def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "LIBRARIES", ("libcuda_of_another_world.so.1",))
+    with pytest.raises(DeviceError, match="no NVIDIA driver is installed here"):
+        driver_library()
+    with pytest.raises(DeviceError, match="no NVIDIA driver is installed here"):
+        open_device()
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's library that loads."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(name=name))
+    pycuda_device.cache_clear()
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_machine_without_pycuda_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'apcodec-deploy\[cuda\]'"):
+        open_device()
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_device_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    package: Any = ModuleType("pycuda")
+    package.driver = Cuda()
+    monkeypatch.setitem(sys.modules, "pycuda", package)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", package.driver)
+    assert open_device() is open_device(0)
+    pycuda_device.cache_clear()
+
+
+def opened(**options: Any) -> tuple[Cuda, PycudaDevice]:
+    cuda = Cuda(**options)
+    return cuda, PycudaDevice(cuda, Library(cuda), 0)
+
+
+def test_a_gpu_tells_what_it_is() -> None:
+    _, device = opened(name="NVIDIA L4", compute_capability=(8, 9), memory=23 << 30)
+    gpu = device.gpu
+    assert (gpu.index, gpu.name, gpu.compute_capability, gpu.memory) == (0, "NVIDIA L4", "8.9", 23 << 30)
+    assert gpu.driver == "13.0"
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    cuda = Cuda()
+    with pytest.raises(DeviceError, match="there is no GPU 3; this machine shows 1"):
+        PycudaDevice(cuda, Library(cuda), 3)
+
+
+def test_a_driver_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda()
+
+    def init() -> None:
+        raise cuda.LogicError("cuInit failed: no CUDA-capable device is detected")
+
+    monkeypatch.setattr(cuda, "init", init)
+    with pytest.raises(DeviceError, match="CUDA does not work here: cuInit failed"):
+        PycudaDevice(cuda, Library(cuda), 0)
+
+
+def test_the_context_is_current_inside_and_gone_after_even_an_error() -> None:
+    cuda, device = opened()
+    with device.active():
+        assert len(cuda.contexts) == 1
+        with device.active():
+            assert len(cuda.contexts) == 2
+    with pytest.raises(ValueError, match="ours"), device.active():
+        raise ValueError("ours")
+    assert cuda.contexts == []
+
+
+def test_cudas_errors_become_ours() -> None:
+    cuda, device = opened(memory=100)
+    with pytest.raises(DeviceError, match="has no memory left"), device.active():
+        device.allocate(101)
+    with pytest.raises(DeviceError, match="CUDA failed on Simulated GPU: odd"), device.active():
+        raise cuda.LogicError("odd")
+
+
+def test_bytes_go_there_and_back() -> None:
+    cuda, device = opened()
+    with device.active():
+        stream, memory, host = device.stream(), device.allocate(16), device.pin(16)
+        array = host.bytes.view(np.float32)
+        array[:] = [1, 2, 3, 4]
+        device.upload(memory, array, stream)
+        stream.synchronize()
+        array[:] = 0
+        device.download(array, memory, stream)
+        event = device.event()
+        event.record(stream)
+        event.synchronize()
+        assert array.tolist() == [1, 2, 3, 4]
+        assert memory.size == 16
+        for held in (memory, host):
+            held.free()
+            held.free()
+    assert cuda.allocations == {}
+    assert cuda.pinned == []

@@ -1,0 +1,272 @@
+"""The part of TensorRT's runtime that this project uses, on the simulated GPU. Engines are graphs with a header."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from gpu_simulator.cuda import Allocation, Cuda, Misuse, Operation
+
+MAGIC = b"simulated engine\n"
+SCRATCH = 4096
+Shapes = list[dict[str, list[list[int]]]]
+_NUMPY = {"tensor(float)": ("FLOAT", np.float32), "tensor(int32)": ("INT32", np.int32)}
+
+
+def engine_bytes(model: bytes, shapes: Shapes, *, scratch: int = SCRATCH) -> bytes:
+    """What the simulated builder makes of a graph.
+
+    Args:
+        model: Serialized ONNX.
+        shapes: For each optimisation profile, the least, usual and greatest shape of each input.
+        scratch: Bytes of working memory.
+    """
+    header = json.dumps({"shapes": shapes, "scratch": scratch}).encode()
+    return MAGIC + header + b"\n" + model
+
+
+@dataclass
+class Faults:
+    """What goes wrong, where a test wants it to."""
+
+    context: bool = False
+    enqueue: bool = False
+    enqueue_after: int | None = None
+    address: bool = False
+    corrupt: Callable[[dict[str, Any]], None] | None = None
+
+
+class _Strategy(enum.Enum):
+    STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
+
+
+class _Mode(enum.Enum):
+    NONE, INPUT, OUTPUT = range(3)
+
+
+class _Severity(enum.IntEnum):
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+
+class _ILogger:
+    Severity = _Severity
+
+
+class TensorRTModule:
+    """In the place of the module ``tensorrt`` or, with ``rtx``, of ``tensorrt_rtx``."""
+
+    ExecutionContextAllocationStrategy = _Strategy
+    TensorIOMode = _Mode
+    ILogger = _ILogger
+
+    def __init__(self, cuda: Cuda, *, version: str = "11.4.0.106", rtx: bool = False) -> None:
+        self.cuda, self.__version__ = cuda, version
+        self.faults = Faults()
+        self.engines: list[Engine] = []
+        if rtx:
+            self.ComputeCapability = SimpleNamespace()
+            self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+
+    def Runtime(self, logger: Any) -> Runtime:
+        return Runtime(self, logger)
+
+
+class Runtime:
+    def __init__(self, module: TensorRTModule, logger: Any) -> None:
+        self._module, self.logger = module, logger
+
+    def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
+        self._module.cuda.require_context()
+        if not data.startswith(MAGIC):
+            self.logger.log(_Severity.ERROR, "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed")
+            return None
+        header, _, model = data[len(MAGIC) :].partition(b"\n")
+        engine = Engine(self._module, self.logger, json.loads(header), model)
+        self._module.engines.append(engine)
+        return engine
+
+
+class Engine:
+    def __init__(self, module: TensorRTModule, logger: Any, header: dict[str, Any], model: bytes) -> None:
+        self.module, self.logger, self.shapes = module, logger, header["shapes"]
+        self.device_memory_size_v2: int = header["scratch"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.inputs = {value.name: value for value in self.session.get_inputs()}
+        self.outputs = {value.name: value for value in self.session.get_outputs()}
+        self.runs = 0
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.inputs) + len(self.outputs)
+
+    def get_tensor_name(self, index: int) -> str:
+        return [*self.inputs, *self.outputs][index]
+
+    def get_tensor_mode(self, name: str) -> _Mode:
+        return _Mode.INPUT if name in self.inputs else _Mode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        held = (self.inputs | self.outputs)[name].shape
+        return tuple(dim if isinstance(dim, int) else -1 for dim in held)
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return SimpleNamespace(name=_NUMPY[(self.inputs | self.outputs)[name].type][0])
+
+    def create_runtime_config(self) -> Any:
+        return SimpleNamespace(set_execution_context_allocation_strategy=lambda strategy: None)
+
+    def create_execution_context(self, strategy: Any) -> Context | None:
+        self.module.cuda.require_context()
+        return None if self.module.faults.context else Context(self)
+
+    def run(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        """Row by row, so that results do not depend on the batch."""
+        self.runs += 1
+        rows = len(next(iter(arrays.values())))
+        results = [
+            self.session.run(list(self.outputs), {name: array[row : row + 1] for name, array in arrays.items()})
+            for row in range(rows)
+        ]
+        joined = {
+            name: np.concatenate(parts) for name, parts in zip(self.outputs, zip(*results, strict=True), strict=True)
+        }
+        if self.module.faults.corrupt:
+            self.module.faults.corrupt(joined)
+        return joined
+
+
+@dataclass(eq=False)
+class Context:
+    engine: Engine
+    profile: int | None = None
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    addresses: dict[str, int] = field(default_factory=dict)
+    scratch: tuple[int, int] | None = None
+    switches: int = 0
+    busy: threading.Lock = field(default_factory=threading.Lock)
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        if size < self.engine.device_memory_size_v2:
+            raise Misuse(f"{size} bytes of working memory, {self.engine.device_memory_size_v2} are needed")
+        self._cuda.at(memory, size)
+        self.scratch = (memory, size)
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self._stream(stream)
+        if not 0 <= index < len(self.engine.shapes):
+            return False
+        self.profile, self.shapes = index, {}
+        self.switches += 1
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if self.profile is None:
+            raise Misuse("shapes before an optimisation profile")
+        least, _, greatest = self.engine.shapes[self.profile][name]
+        if len(shape) != len(least) or not all(
+            low <= size <= high for low, size, high in zip(least, shape, greatest, strict=True)
+        ):
+            self.engine.logger.log(_Severity.ERROR, f"{name} of {shape} is outside of [{least}, {greatest}]")
+            return False
+        self.shapes[name] = tuple(shape)
+        return True
+
+    def infer_shapes(self) -> list[str]:
+        return [name for name in self.engine.inputs if name not in self.shapes]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        if name in self.shapes:
+            return self.shapes[name]
+        # One row tells all sizes but the number of rows.
+        zeros = {
+            each: np.zeros((1, *shape[1:]), _NUMPY[self.engine.inputs[each].type][1])
+            for each, shape in self.shapes.items()
+        }
+        outputs = dict(zip(self.engine.outputs, self.engine.session.run(None, zeros), strict=True))
+        return (next(iter(self.shapes.values()))[0], *outputs[name].shape[1:])
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if self.engine.module.faults.address or name not in self.engine.inputs | self.engine.outputs:
+            return False
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        if not self.busy.acquire(blocking=False):
+            raise Misuse("two threads use one context")
+        try:
+            return self._execute(stream_handle)
+        finally:
+            self.busy.release()
+
+    def _execute(self, stream_handle: int) -> bool:
+        engine, cuda = self.engine, self._cuda
+        cuda.require_context()
+        stream = self._stream(stream_handle)
+        faults = engine.module.faults
+        if faults.enqueue_after is not None:
+            faults.enqueue, faults.enqueue_after = faults.enqueue_after == 0, max(faults.enqueue_after - 1, 0)
+        if faults.enqueue:
+            return False  # without a word, as in the field
+        if self.infer_shapes():
+            raise Misuse(f"no shape for {self.infer_shapes()}")
+        if missing := [name for name in (*engine.inputs, *engine.outputs) if name not in self.addresses]:
+            raise Misuse(f"no address for {missing}")
+        if self.scratch is None:
+            raise Misuse("no working memory")
+        scratch = cuda.at(*self.scratch)
+        if any(
+            scratch in operation.memory
+            for other in cuda.streams.values()
+            if other is not stream
+            for operation in other.queue
+        ):
+            raise Misuse("two streams use one working memory at the same time")
+        shapes, memory = self._shapes(), self._memory()
+
+        def view(name: str) -> Any:
+            dtype = _NUMPY[(engine.inputs | engine.outputs)[name].type][1]
+            count = int(np.prod(shapes[name])) * np.dtype(dtype).itemsize
+            return memory[name].data[:count].view(dtype).reshape(shapes[name])
+
+        def run() -> None:
+            for name, result in engine.run({name: view(name).copy() for name in engine.inputs}).items():
+                view(name)[:] = result
+
+        state = (self.profile, self.scratch, self.switches)
+        operation = Operation(
+            run=run,
+            memory=(*memory.values(), scratch),
+            replayable=lambda: state == (self.profile, self.scratch, self.switches),
+        )
+        stream.add(operation)
+        return True
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: self.get_tensor_shape(name) for name in itertools.chain(self.engine.inputs, self.engine.outputs)}
+
+    def _memory(self) -> dict[str, Allocation]:
+        found = {}
+        for name, shape in self._shapes().items():
+            found[name] = self._cuda.at(self.addresses[name], int(np.prod(shape)) * 4)
+        return found
+
+    def _stream(self, handle: int) -> Any:
+        if handle not in self._cuda.streams:
+            raise Misuse(f"{handle} is no stream, or the default one")
+        return self._cuda.streams[handle]
+
+    @property
+    def _cuda(self) -> Cuda:
+        return self.engine.module.cuda

@@ -19,39 +19,8 @@ import apcodec_deploy
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.exporting import export_bundle
 from apcodec_export.model.transforms import Istft, Stft
-from apcodec_export.network import NetworkConfig
+from apcodec_export.network import PUBLISHED_48K
 
-PUBLISHED = NetworkConfig(
-    block="grn",
-    projections=True,
-    sample_rate=48_000,
-    n_fft=1024,
-    win_size=320,
-    hop_size=40,
-    ratio=8,
-    dim=256,
-    intermediate_dim=512,
-    num_layers=8,
-    embed_kernel=7,
-    depthwise_kernel=7,
-    encoder_amp_channels=256,
-    encoder_pha_channels=256,
-    decoder_amp_channels=256,
-    decoder_pha_channels=256,
-    amp_down_kernel=7,
-    pha_down_kernel=7,
-    amp_up_kernel=16,
-    pha_up_kernel=16,
-    latent_output_kernel=7,
-    latent_input_kernel=7,
-    amp_output_kernel=7,
-    real_output_kernel=7,
-    imag_output_kernel=7,
-    latent_dim=32,
-    num_codebooks=4,
-    codebook_size=1024,
-    codebook_dim=32,
-)
 Run = Callable[[], object]
 
 
@@ -77,8 +46,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds, after one of warm-up")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    audio = np.random.default_rng(0).normal(0, 0.1, int(arguments.seconds * PUBLISHED.sample_rate)).astype(np.float32)
-    checkpoint = random_checkpoint(PUBLISHED)
+    samples = int(arguments.seconds * PUBLISHED_48K.sample_rate)
+    audio = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
+    checkpoint = random_checkpoint(PUBLISHED_48K)
     with tempfile.TemporaryDirectory() as directory:
         bundle = Path(directory) / "full-size"
         export_bundle(checkpoint, bundle)

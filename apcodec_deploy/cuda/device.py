@@ -130,6 +130,9 @@ class Device(Protocol):
     def download(self, array: NDArray[Any], memory: Memory, stream: Stream) -> None:
         """Queue a copy from the GPU to a contiguous array of pinned memory."""
 
+    def free_memory(self) -> int:
+        """Bytes that nobody uses, this process or another."""
+
     def record(self, stream: Stream, enqueue: Callable[[], None]) -> Graph:
         """Record what ``enqueue`` queues on a stream, without running it.
 

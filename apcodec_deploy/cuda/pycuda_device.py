@@ -135,5 +135,9 @@ class PycudaDevice:
     def download(self, array: NDArray[Any], memory: Memory, stream: Stream) -> None:
         self._driver.memcpy_dtoh_async(array, memory.address, stream)
 
+    def free_memory(self) -> int:
+        free, _ = self._driver.mem_get_info()
+        return int(free)
+
     def record(self, stream: Stream, enqueue: Callable[[], None]) -> Graph:
         return record(self._library, stream, enqueue)

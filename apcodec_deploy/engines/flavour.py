@@ -35,7 +35,10 @@ class Flavour:
     @property
     def installed(self) -> bool:
         """Whether it could be imported, without doing so."""
-        return importlib.util.find_spec(self.module) is not None
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ImportError:  # a finder may refuse by raising
+            return False
 
     def load(self) -> TensorRT:
         """Import it.

@@ -151,7 +151,8 @@ def _monitor(trt: Any, emit: Emit) -> Any:
             return True
 
         def phase_finish(self, phase: str) -> None:
-            self.steps.pop(phase, None)
+            steps = self.steps.pop(phase, 1)
+            emit({"progress": {"phase": phase, "step": steps, "steps": steps}})
 
     return Monitor()
 

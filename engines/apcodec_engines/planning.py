@@ -66,7 +66,7 @@ def choose_flavour(name: str, gpu: Gpu | None) -> Flavour:
         suits = gpu is None or gpu.compute_capability in COMPUTE_CAPABILITIES if ahead else gpu is not None
         if suits and flavour.installed:
             return flavour
-    here = f"on {gpu.name} (compute capability {gpu.compute_capability})" if gpu else "here, where there is no GPU"
+    here = f"on {gpu.name} (compute capability {gpu.compute_capability})" if gpu else "without a GPU"
     raise EngineError(
         f"no TensorRT that can build {here} is installed. GPUs of compute capability "
         f"{', '.join(COMPUTE_CAPABILITIES)}: pip install 'apcodec-deploy[rtx]'; others: 'apcodec-deploy[tensorrt]'"

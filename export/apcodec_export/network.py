@@ -144,6 +144,40 @@ class NetworkConfig:
         )
 
 
+PUBLISHED_48K = NetworkConfig(
+    block="grn",
+    projections=True,
+    sample_rate=48_000,
+    n_fft=1024,
+    win_size=320,
+    hop_size=40,
+    ratio=8,
+    dim=256,
+    intermediate_dim=512,
+    num_layers=8,
+    embed_kernel=7,
+    depthwise_kernel=7,
+    encoder_amp_channels=256,
+    encoder_pha_channels=256,
+    decoder_amp_channels=256,
+    decoder_pha_channels=256,
+    amp_down_kernel=7,
+    pha_down_kernel=7,
+    amp_up_kernel=16,
+    pha_up_kernel=16,
+    latent_output_kernel=7,
+    latent_input_kernel=7,
+    amp_output_kernel=7,
+    real_output_kernel=7,
+    imag_output_kernel=7,
+    latent_dim=32,
+    num_codebooks=4,
+    codebook_size=1024,
+    codebook_dim=32,
+)
+"""The published 48 kHz model at 6 kbps: 17.1 M parameters."""
+
+
 # Where each number stands: our name, the config key of the published code, its default there, the key of the state
 # dict (encoder keys first) whose shape tells it, and the axis.
 _SOURCES: tuple[tuple[str, str | None, int | None, str, int], ...] = (

@@ -14,10 +14,18 @@ import pytest
 import apcodec_deploy
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"apcodec_deploy": ROOT / "apcodec_deploy", "apcodec_export": ROOT / "export" / "apcodec_export"}
-MAY_IMPORT = {"apcodec_deploy": {"apcodec_deploy"}, "apcodec_export": {"apcodec_deploy", "apcodec_export"}}
-RUNTIME = {"numpy", "onnxruntime", "rich", "soundfile", "soxr", "typer"}
-HEAVY = ("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "pycuda")
+PACKAGES = {
+    "apcodec_deploy": ROOT / "apcodec_deploy",
+    "apcodec_export": ROOT / "export" / "apcodec_export",
+    "apcodec_engines": ROOT / "engines" / "apcodec_engines",
+}
+MAY_IMPORT = {
+    "apcodec_deploy": {"apcodec_deploy"},
+    "apcodec_export": {"apcodec_deploy", "apcodec_export"},
+    "apcodec_engines": {"apcodec_deploy", "apcodec_engines"},
+}
+RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
+HEAVY = ("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock")
 
 WITHOUT = f"""
 import importlib.abc, runpy, sys
@@ -71,7 +79,18 @@ def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
     assert used - set(sys.stdlib_module_names) - {"apcodec_deploy"} == RUNTIME
 
 
-@pytest.mark.parametrize("module", ["apcodec_deploy", "apcodec_deploy.cli.main", "apcodec_export.commands"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "apcodec_deploy",
+        "apcodec_deploy.cli.main",
+        "apcodec_deploy.cli.doctor",
+        "apcodec_deploy.backends.tensorrt",
+        "apcodec_deploy.cuda.pycuda_device",
+        "apcodec_export.commands",
+        "apcodec_engines.commands",
+    ],
+)
 def test_importing_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -82,7 +101,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     "arguments",
     [
         ["--help"],
-        *([command, "--help"] for command in ("decode", "doctor", "encode", "export", "inspect", "transcode")),
+        *([command, "--help"] for command in ("build", "decode", "doctor", "encode", "export", "inspect", "transcode")),
         ["doctor"],
         ["transcode", str(ROOT / "examples" / "speech_german_22k.wav"), "out", "--to", "apc"],
     ],
@@ -98,6 +117,13 @@ def test_export_without_torch_names_the_extra(tmp_path: Path) -> None:
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "pip install 'apcodec-deploy[export]'" in answer.stderr
+
+
+def test_build_without_its_packages_names_the_extra(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, "build", "--flavour", "rtx"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "pip install 'apcodec-deploy[rtx]'" in answer.stderr
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -13,6 +13,11 @@ import apcodec_deploy
 from apcodec_deploy.bundle import GRAPHS
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = (
+    (ROOT, "apcodec_deploy"),
+    (ROOT / "export", "apcodec_export"),
+    (ROOT / "engines", "apcodec_engines"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +31,13 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
-    code = {
-        path.relative_to(base).as_posix()
-        for base, package in ((ROOT, "apcodec_deploy"), (ROOT / "export", "apcodec_export"))
-        for path in (base / package).rglob("*.py")
-    }
+    code = {path.relative_to(base).as_posix() for base, package in PACKAGES for path in (base / package).rglob("*.py")}
     data = {
         "apcodec_deploy/py.typed",
         "apcodec_export/py.typed",
+        "apcodec_engines/py.typed",
+        *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "throughput")),
+        *(f"apcodec_deploy/bundles/demo/{name}.fp16.onnx" for name in ("encoder", "decoder")),
         "apcodec_deploy/bundles/demo/model.json",
         "apcodec_deploy/clips/speech_music_48k.flac",
         *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),
@@ -44,4 +48,4 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
 
 
 def test_the_wheel_brings_no_generic_names(names: set[str]) -> None:
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"apcodec_deploy", "apcodec_export"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {package for _, package in PACKAGES}

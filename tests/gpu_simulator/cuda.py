@@ -245,6 +245,10 @@ class Cuda:
         self.allocated += 1
         return allocation
 
+    def mem_get_info(self) -> tuple[int, int]:
+        self.require_context()
+        return self._memory - sum(len(held.data) for held in self.allocations.values()), self._memory
+
     def pagelocked_empty(self, shape: int, dtype: Any) -> NDArray[Any]:
         self.require_context()
         held = _Pinned(self, np.full(shape, POISON, np.uint8))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import create
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend, Placement, cuda, open_cuda
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.errors import BackendError, BundleError
 from apcodec_deploy.machine import available_cpus
@@ -24,9 +26,9 @@ class CountingBundle:
         self.spec = Bundle.embedded().spec
         self.read: list[str] = []
 
-    def graph(self, name: str) -> bytes:
+    def graph(self, name: str, precision: str) -> bytes:
         self.read.append(name)
-        return Bundle.embedded().graph(name)
+        return Bundle.embedded().graph(name, precision)
 
 
 def test_each_direction_loads_its_own_graphs_once(speech: NDArray[np.float32]) -> None:
@@ -78,7 +80,7 @@ def test_only_the_cpus_of_this_process_count() -> None:
 @pytest.mark.parametrize("threads", [0, -5, "2", 1.0, True])
 def test_a_number_of_threads_that_is_none_is_refused(threads: int) -> None:
     with pytest.raises(BackendError, match="threads"):
-        create(Bundle.embedded(), threads=threads)
+        create(Bundle.embedded(), BackendOptions(threads=threads))
 
 
 def test_a_graph_that_is_not_what_the_manifest_says_is_refused() -> None:
@@ -86,3 +88,46 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused() -> None:
     eight = replace(bundle, spec=replace(bundle.spec, num_codebooks=8))
     with pytest.raises(BundleError, match=r"quantizer of .* has .*4.*model\.json says .*8"):
         create(eight).prepare(encode=True, decode=False)
+
+
+def test_onnx_runtime_without_cuda_says_how_to_get_it() -> None:
+    with pytest.raises(BackendError, match=r"has .*CPUExecutionProvider only; to get CUDA: pip uninstall onnxruntime"):
+        open_cuda(Bundle.embedded())
+
+
+def test_a_provider_that_does_not_load_is_an_error_and_never_a_silent_run_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        """As ONNX Runtime does where the provider's library is missing: it logs, and falls back."""
+
+        def __init__(self, data: bytes, options: Any, providers: Any) -> None:
+            assert providers == [("CUDAExecutionProvider", cuda(1).options)]
+            super().__init__(data, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(BackendError, match=r"CUDAExecutionProvider did not load, .* would run dequantizer on CPU"):
+        open_cuda(Bundle.embedded(), index=1)
+
+
+def test_cuda_is_set_for_steady_codes_and_lengths_that_change() -> None:
+    assert cuda(2) == Placement(
+        provider="CUDAExecutionProvider",
+        options={"device_id": "2", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
+        device="cuda",
+        index=2,
+        batch_limit=16,
+    )
+
+
+def test_half_precision_runs_its_own_networks(speech: NDArray[np.float32]) -> None:
+    """On the CPU only to see that the right graphs are taken; users get it on GPUs."""
+    half, full = (OnnxRuntimeBackend(Bundle.embedded(), precision=name) for name in ("float16", "float32"))
+    clip = speech[None, 30_000:50_000]
+    codes = full.encode(clip)
+    assert (half.encode(clip) == codes).mean() > 0.9
+    expected, found = full.decode(codes), half.decode(codes)
+    assert 0 < np.square(found - expected).sum() < 1e-3 * np.square(expected).sum()
+    with pytest.raises(BundleError, match="has no int8 graphs"):
+        OnnxRuntimeBackend(Bundle.embedded(), precision="int8").prepare(encode=True, decode=False)

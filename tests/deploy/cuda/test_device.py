@@ -112,6 +112,7 @@ def test_bytes_go_there_and_back() -> None:
         event.synchronize()
         assert array.tolist() == [1, 2, 3, 4]
         assert memory.size == 16
+        assert device.free_memory() == device.gpu.memory - 16
         for held in (memory, host):
             held.free()
             held.free()

@@ -1,0 +1,255 @@
+"""Real builds with TensorRT-RTX, without a GPU: every profile in both precisions, and a set that keeps itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.engines.manifest import MANIFEST
+from apcodec_deploy.engines.store import StoredSet
+from apcodec_deploy.errors import BuildError, EngineError, OutputError
+from apcodec_engines import building
+from apcodec_engines.building import Built, build_engines
+from apcodec_engines.planning import COMPUTE_CAPABILITIES, BuildOptions
+from apcodec_engines.profiles import shipped_profiles
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="TensorRT-RTX has wheels for Linux on x86-64 only"
+)
+OPTIONS = BuildOptions(flavour="rtx", precision="fp16")
+
+
+def products(built: Built, kind: str) -> dict[str, dict[str, int]]:
+    return {engine.name: dict(engine.audit[kind]) for engine in built.stored.manifest.engines if kind in engine.audit}
+
+
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The published 48 kHz network with random weights. That its graphs are right is proven on smaller ones."""
+    from apcodec_export import exporting
+    from apcodec_export.checkpoint import random_checkpoint
+    from apcodec_export.network import PUBLISHED_48K
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "verify", lambda *_: {})
+        patch.setattr(exporting, "verify_reduced", lambda *_: {})
+        return exporting.export_bundle(random_checkpoint(PUBLISHED_48K), tmp_path_factory.mktemp("full") / "bundle")
+
+
+@pytest.fixture(params=["demo", "full size"])
+def model(request: pytest.FixtureRequest) -> Bundle:
+    if request.param == "demo":
+        return Bundle.embedded()
+    found: Bundle = request.getfixturevalue("full_size")
+    return found
+
+
+@pytest.mark.parametrize("profile", shipped_profiles())
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle, profile: str, precision: str) -> None:
+    built = build_engines(model, replace(OPTIONS, precision=precision, profile=profile))
+    layers = model.manifest["network"]["num_layers"]
+    # Per branch an embedding and a depthwise convolution a block; then three more, or one up front, two up, two heads.
+    convolutions = {"encode": 2 * (1 + layers) + 3, "decode": 2 * (1 + layers) + 5}
+    linears = 2 * (2 * layers + 1)
+    assert products(built, "CONVOLUTION") == {name: {precision: count} for name, count in convolutions.items()}
+    matrices = products(built, "MATRIX_MULTIPLY")
+    # Two products of each transform, and one per codebook of the search, are float32 always.
+    rest = {"encode": 2 + model.spec.num_codebooks, "decode": 2}
+    for name, count in rest.items():
+        if precision == "float32":
+            assert matrices[name] == {"float32": linears + count}
+        else:
+            assert matrices[name] == {"float16": linears, "float32": count}
+    assert products(built, "NORMALIZATION").keys() == {"encode", "decode"}
+    assert all(set(counts) == {"float32"} for counts in products(built, "NORMALIZATION").values())
+
+
+def test_half_precision_networks_take_three_fifths_of_the_room_at_most(full_size: Bundle) -> None:
+    sizes = {}
+    for precision in ("fp16", "fp32"):
+        built = build_engines(full_size, replace(OPTIONS, precision=precision, parts=True))
+        sizes[precision] = {engine.name: engine.size for engine in built.stored.manifest.engines}
+    for name in ("encoder", "decoder"):
+        assert sizes["fp16"][name] <= 0.6 * sizes["fp32"][name], name
+
+
+def test_the_manifest_tells_everything(demo: Bundle, cache: Path) -> None:
+    import tensorrt_rtx
+
+    reports: list[tuple[str, float]] = []
+    built = build_engines(demo, OPTIONS, report=lambda *report: reports.append(report))
+    stored = built.stored
+    assert built.reasons == ("there are no engines yet",)
+    assert stored.path.parent.parent == cache
+    manifest, identity = stored.manifest, stored.manifest.identity
+    assert (manifest.bundle, manifest.fingerprint) == (demo.name, demo.fingerprint)
+    assert (identity.flavour, identity.version) == ("rtx", tensorrt_rtx.__version__)
+    assert (identity.precision, identity.parts, identity.profile.name) == ("float16", False, "low-latency")
+    assert identity.target.compute_capabilities == COMPUTE_CAPABILITIES
+    assert identity.flags == {"tf32": False}
+    assert all(engine.build_seconds > 0 for engine in manifest.engines)
+    assert [engine.check for engine in manifest.engines] == [None, None]
+    assert manifest.notes[0].startswith("the engines were not run here: no NVIDIA driver")
+    assert {what for what, _ in reports} == {"building encode in float16", "building decode in float16"}
+    shares = [share for what, share in reports if what.startswith("building encode")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    # Nothing but the set and its lock is left.
+    assert {path.name for path in stored.path.iterdir()} == {MANIFEST, ".lock", *(e.file for e in manifest.engines)}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+def test_the_cache_is_the_users_own(demo: Bundle, cache: Path) -> None:
+    cache.mkdir(mode=0o777)
+    built = build_engines(demo, OPTIONS)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert stat.S_IMODE(built.stored.path.stat().st_mode) == 0o700
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Engines of the demo model, to be copied."""
+    path = tmp_path_factory.mktemp("made") / "engines"
+    build_engines(Bundle.embedded(), replace(OPTIONS, out=path))
+    return path
+
+
+@pytest.fixture
+def engines(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "engines"))
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was compiled, in the place of compiling it."""
+    names: list[str] = []
+
+    class Compiler:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def run(self, network: Any, progress: Any) -> dict[str, Any]:
+            names.append(network.name)
+            raise BuildError("not here")
+
+    monkeypatch.setattr(building, "Compiler", Compiler)
+    return names
+
+
+def test_a_second_build_finds_the_set_up_to_date(demo: Bundle, engines: Path, compiled: list[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in engines.iterdir() if path.name != ".lock"}
+    built = build_engines(demo, replace(OPTIONS, out=engines))
+    assert built.up_to_date
+    assert compiled == []
+    assert before == {path: path.stat().st_mtime_ns for path in engines.iterdir() if path.name != ".lock"}
+
+
+def _other_weights(demo: Bundle, tmp_path: Path) -> Bundle:
+    """The demo model with one weight of its fp16 decoder changed."""
+    path = Path(shutil.copytree(demo.path, tmp_path / "bundle"))
+    model = onnx.load(path / "decoder.fp16.onnx")
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("embed.weight"))
+    weight.raw_data = bytes(2) + weight.raw_data[2:]
+    onnx.save(model, path / "decoder.fp16.onnx")
+    manifest = json.loads((path / "model.json").read_text())
+    digest = hashlib.sha256((path / "decoder.fp16.onnx").read_bytes()).hexdigest()
+    manifest["variants"]["float16"]["graphs"]["decoder"]["sha256"] = digest
+    (path / "model.json").write_text(json.dumps(manifest))
+    return Bundle.open(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("weight", "the engines are stale: decoder.fp16.onnx changed since"),
+        ("precision", "the engines are stale: precision is float16, float32 is wanted"),
+        ("profile", "the engines are stale: profile is low-latency, throughput is wanted"),
+        ("parts", "the engines are stale: parts is False, True is wanted"),
+        ("force", "a build was asked for"),
+        ("truncated", "engines.json says"),
+        ("edited", "its checksum differs"),
+        ("missing", "cannot be read"),
+        ("manifest", "it is damaged"),
+    ],
+)
+def test_what_is_stale_is_named_and_built_again(
+    demo: Bundle, engines: Path, compiled: list[str], tmp_path: Path, change: str, reason: str
+) -> None:
+    options = replace(OPTIONS, out=engines)
+    file = engines / StoredSet.open(engines).manifest.engines[0].file
+    if change == "weight":
+        demo = _other_weights(demo, tmp_path)
+    elif change in ("precision", "profile", "parts", "force"):
+        values = {"precision": "fp32", "profile": "throughput", "parts": True, "force": True}
+        options = replace(options, **{change: values[change]})
+    elif change == "truncated":
+        os.truncate(file, 1000)
+    elif change == "edited":
+        with file.open("r+b") as opened:
+            opened.seek(500)
+            opened.write(b"edited")
+    elif change == "missing":
+        file.unlink()
+    else:
+        (engines / MANIFEST).write_text("{}")
+    said: list[str] = []
+    with pytest.raises(BuildError, match="not here"):
+        build_engines(demo, options, say=said.append)
+    assert len(compiled) == 1
+    assert reason in said[0]
+    assert said[0].endswith("; building")
+
+
+def test_a_build_that_fails_leaves_the_old_set_as_it_was(demo: Bundle, engines: Path, compiled: list[str]) -> None:
+    before = {path.name: path.read_bytes() for path in engines.iterdir()}
+    with pytest.raises(BuildError):
+        build_engines(demo, replace(OPTIONS, out=engines, force=True))
+    assert before == {path.name: path.read_bytes() for path in engines.iterdir()}
+
+
+def test_a_rebuild_replaces_the_engines_and_what_a_killed_build_left(demo: Bundle, engines: Path) -> None:
+    (engines / ".build-killed").mkdir()
+    (engines / ".build-killed" / "encode.engine").write_bytes(b"half")
+    (engines / "notes.txt").write_text("the user's own")
+    built = build_engines(demo, replace(OPTIONS, out=engines, precision="fp32"))
+    files = {engine.file for engine in built.stored.manifest.engines}
+    assert {path.name for path in engines.iterdir()} == {MANIFEST, ".lock", "notes.txt", *files}
+
+
+def test_two_builds_at_once_end_with_one_good_set(tmp_path: Path) -> None:
+    out = tmp_path / "engines"
+    code = "import sys; from apcodec_deploy.cli.main import main; sys.argv[0] = 'apcodec'; main()"
+    command = [sys.executable, "-c", code, "build", "--flavour", "rtx", "--out", str(out), "--json"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    assert sorted(json.loads(output)["status"] for output, _ in answers) == ["built", "up to date"]
+    stored = StoredSet.open(out)
+    for engine in stored.manifest.engines:
+        stored.read(engine)
+
+
+def test_a_place_that_cannot_be_written_is_said_so(demo: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        build_engines(demo, replace(OPTIONS, out=tmp_path / "file" / "engines"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+def test_a_place_that_everybody_may_write_to_is_refused(demo: Bundle, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(EngineError, match="everybody may write to"):
+        build_engines(demo, replace(OPTIONS, out=tmp_path))

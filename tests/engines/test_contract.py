@@ -1,0 +1,191 @@
+"""Every TensorRT name that our code uses exists in TensorRT 11.4's own bindings and in TensorRT-RTX.
+
+The bindings of TensorRT come as a small wheel without the libraries behind them. Three libraries of stubs let them load
+as far as is needed to ask what they define: classes, methods and enums.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import apcodec_deploy
+import apcodec_engines
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64",
+    reason="the bindings have wheels for Linux on x86-64",
+)
+
+SYMBOLS = {
+    "libnvinfer.so.11": [
+        "createInferBuilder_INTERNAL",
+        "createInferRefitter_INTERNAL",
+        "createInferRuntime_INTERNAL",
+        "getBuilderPluginRegistry",
+        "getPluginRegistry",
+    ],
+    "libnvonnxparser.so.11": [
+        "createNvOnnxParserRefitter_INTERNAL",
+        "createNvOnnxParser_INTERNAL",
+        "getNvOnnxParserVersion",
+    ],
+    "libnvinfer_plugin.so.11": ["initLibNvInferPlugins"],
+}
+
+BOTH = [
+    "__version__",
+    "Builder.create_network",
+    "Builder.create_builder_config",
+    "Builder.create_optimization_profile",
+    "Builder.build_serialized_network",
+    "BuilderFlag.TF32",
+    "DataType.BF16",
+    "DataType.FLOAT",
+    "DataType.HALF",
+    "DataType.INT32",
+    "ExecutionContextAllocationStrategy.USER_MANAGED",
+    "IBuilderConfig.add_optimization_profile",
+    "IBuilderConfig.clear_flag",
+    "IBuilderConfig.create_timing_cache",
+    "IBuilderConfig.progress_monitor",
+    "IBuilderConfig.set_timing_cache",
+    "ICudaEngine.create_execution_context",
+    "ICudaEngine.device_memory_size_v2",
+    "ICudaEngine.get_tensor_dtype",
+    "ICudaEngine.get_tensor_mode",
+    "ICudaEngine.get_tensor_name",
+    "ICudaEngine.get_tensor_shape",
+    "ICudaEngine.num_io_tensors",
+    "IExecutionContext.execute_async_v3",
+    "IExecutionContext.get_tensor_shape",
+    "IExecutionContext.infer_shapes",
+    "IExecutionContext.set_device_memory",
+    "IExecutionContext.set_input_shape",
+    "IExecutionContext.set_optimization_profile_async",
+    "IExecutionContext.set_tensor_address",
+    "ILayer.get_output",
+    "ILayer.name",
+    "ILayer.num_outputs",
+    "ILayer.type",
+    "ILogger.Severity.ERROR",
+    "ILogger.Severity.WARNING",
+    "INetworkDefinition.get_layer",
+    "INetworkDefinition.num_layers",
+    "IOptimizationProfile.set_shape",
+    "IProgressMonitor",
+    "ITimingCache.serialize",
+    "LayerType.CONSTANT",
+    "LayerType.CONVOLUTION",
+    "LayerType.MATRIX_MULTIPLY",
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+    "OnnxParser.get_error",
+    "OnnxParser.num_errors",
+    "OnnxParser.parse",
+    "Runtime.deserialize_cuda_engine",
+    "TensorIOMode.OUTPUT",
+]
+RTX_ONLY = [
+    "ComputeCapability.SM80",
+    "ComputeCapability.SM86",
+    "ComputeCapability.SM89",
+    "ComputeCapability.SM120",
+    "ComputeCapability.SM121",
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.cuda_graph_strategy",
+    "IRuntimeConfig.set_execution_context_allocation_strategy",
+]
+
+ASK = """
+import importlib, json, sys
+
+def there(module, name):
+    held = module
+    for part in name.split("."):
+        if not hasattr(held, part):
+            return False
+        held = getattr(held, part)
+    return True
+
+module = importlib.import_module(sys.argv[1])
+print(json.dumps({name: there(module, name) for name in json.loads(sys.stdin.read())}))
+"""
+
+
+def ask(module: str, environment: dict[str, str]) -> dict[str, bool]:
+    """Which of the names a module has, asked in a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK, module],
+        input=json.dumps(BOTH + RTX_ONLY),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    found: dict[str, bool] = json.loads(answer.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Libraries in which every function that the bindings look for returns 0."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler, "the stubs need a C compiler: apt-get install gcc"
+    directory = tmp_path_factory.mktemp("stubs")
+    for library, symbols in SYMBOLS.items():
+        source = directory / f"{library}.c"
+        source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
+        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", directory / library, source]
+        subprocess.run(command, check=True)
+    return directory
+
+
+def test_tensorrt_has_every_name(stubs: Path) -> None:
+    found = ask("tensorrt_bindings", {"LD_LIBRARY_PATH": str(stubs)})
+    assert [name for name in BOTH if not found[name]] == []
+    # What we probe for tells the flavours apart.
+    assert not found["ComputeCapability.SM89"]
+    assert not found["CudaGraphStrategy.WHOLE_GRAPH_CAPTURE"]
+
+
+def test_tensorrt_rtx_has_every_name() -> None:
+    found = ask("tensorrt_rtx", {})
+    assert [name for name, there in found.items() if not there] == []
+
+
+def used() -> set[str]:
+    """The last part of every attribute that our code asks a TensorRT object for, as far as its source tells.
+
+    In these files, whatever is called ``trt`` or came from it is TensorRT's.
+    """
+    objects = {"trt", "_trt", "_engine", "_context", "builder", "network", "parser", "config", "profile", "runtime"}
+    objects |= {"cache", "layer", "logger", "_logger"}
+    directories = [Path(str(apcodec_deploy.__file__)).parent, Path(str(apcodec_engines.__file__)).parent]
+    files = [directories[0] / "engines" / "loaded.py", directories[0] / "engines" / "flavour.py"]
+    files += [directories[1] / "compiler.py", directories[1] / "audit.py"]
+    names = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                holder = node.value
+                name = holder.id if isinstance(holder, ast.Name) else getattr(holder, "attr", "")
+                if name in objects:
+                    names.add(node.attr)
+    return names
+
+
+def test_the_list_holds_every_name_that_the_code_uses() -> None:
+    ours = {"last", "ahead_of_time", "records_graphs", "version", "flavour", "trt"}
+    listed = {part for name in BOTH + RTX_ONLY for part in name.split(".")}
+    assert used() - ours <= listed, used() - ours - listed

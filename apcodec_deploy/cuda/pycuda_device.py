@@ -8,6 +8,7 @@ here, explicitly and inside ``active()``.
 
 from __future__ import annotations
 
+import atexit
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,9 @@ def pycuda_device(index: int) -> PycudaDevice:
         DeviceError: There is no such GPU.
         MissingDependencyError: pycuda is not installed.
     """
-    return PycudaDevice(require("pycuda.driver", extra="cuda"), driver_library(), index)
+    device = PycudaDevice(require("pycuda.driver", extra="cuda"), driver_library(), index)
+    atexit.register(device.release)
+    return device
 
 
 class _Allocation:
@@ -114,6 +117,11 @@ class PycudaDevice:
             ) from error
         except self._driver.Error as error:
             raise DeviceError(f"CUDA failed on {self.gpu.name}: {error}") from error
+
+    def release(self) -> None:
+        """Let go of the context, once and for all. Left to itself, pycuda ends it as if it had made it, and warns."""
+        self._context.push()
+        self._context.detach()  # which pops it, too
 
     def stream(self) -> Stream:
         made: Stream = self._driver.Stream(_NON_BLOCKING)

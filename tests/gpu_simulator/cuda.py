@@ -152,6 +152,12 @@ class _Context:
     def push(self) -> None:
         self._cuda.contexts.append(self)
 
+    def detach(self) -> None:
+        if self not in self._cuda.contexts:
+            raise Misuse("a context is detached where it is not current, which leaves it pushed")
+        self._cuda.contexts.remove(self)
+        self._cuda.detached = True
+
 
 class Cuda:
     """A simulated machine with one GPU, in the place of the module ``pycuda.driver``."""
@@ -187,6 +193,7 @@ class Cuda:
         self.graphs: dict[int, list[Operation]] = {}
         self.allocated = 0  # how often, ever
         self.launched = 0
+        self.detached = False
         machine = self
 
         class Device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import sys
 from types import ModuleType, SimpleNamespace
@@ -40,12 +41,16 @@ def test_a_machine_without_pycuda_names_the_extra(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("driver")
-def test_a_device_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_opened_once_and_released_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Any] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
     package: Any = ModuleType("pycuda")
     package.driver = Cuda()
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", package.driver)
-    assert open_device() is open_device(0)
+    device = open_device()
+    assert device is open_device(0)
+    assert at_exit == [device.release]  # type: ignore[attr-defined]
     pycuda_device.cache_clear()
 
 
@@ -86,6 +91,13 @@ def test_the_context_is_current_inside_and_gone_after_even_an_error() -> None:
             assert len(cuda.contexts) == 2
     with pytest.raises(ValueError, match="ours"), device.active():
         raise ValueError("ours")
+    assert cuda.contexts == []
+
+
+def test_the_context_is_let_go_of_where_it_is_current() -> None:
+    cuda, device = opened()
+    device.release()
+    assert cuda.detached
     assert cuda.contexts == []
 
 

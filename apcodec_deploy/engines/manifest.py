@@ -6,6 +6,7 @@ built by another version or for another GPU can crash the process or give silenc
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -193,11 +194,14 @@ class EngineSet:
         """
         try:
             values = json.loads(text)
+            stated = values.pop("checksum", None)
             if values["format"] != FORMAT or values["format_version"] != FORMAT_VERSION:
                 raise EngineError(
                     f"format {values['format']!r} version {values['format_version']!r}; this program reads {FORMAT} "
                     f"{FORMAT_VERSION}"
                 )
+            if stated != _checksum(values):
+                raise EngineError("it was edited or damaged: its own checksum differs")
             return cls(
                 identity=Identity.from_dict(values["identity"]),
                 bundle=str(values["bundle"]),
@@ -225,8 +229,9 @@ class EngineSet:
         }
 
     def to_json(self) -> str:
-        """The manifest as it stands on disk."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        """The manifest as it stands on disk, with a checksum of itself."""
+        values = self.to_dict()
+        return json.dumps(values | {"checksum": _checksum(values)}, indent=2) + "\n"
 
     def chain(self, direction: str) -> tuple[Engine, ...]:
         """The engines of ``encode`` or ``decode``, in the order in which they run.
@@ -239,3 +244,7 @@ class EngineSet:
         if lacking := [name for name in names if name not in held]:
             raise EngineError(f"the set lacks the engine {', '.join(lacking)}; build it again")
         return tuple(held[name] for name in names)
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from apcodec_deploy.engines.manifest import Binding, EngineSet, Identity, Target
@@ -94,7 +95,21 @@ def test_a_damaged_manifest_is_refused(stored: StoredSet, path: tuple[Any, ...],
     for key in path[:-1]:
         held = held[key]
     held[path[-1]] = value
+    del values["checksum"]
+    values["checksum"] = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     with pytest.raises(EngineError, match=words):
+        EngineSet.from_json(json.dumps(values))
+
+
+@given(st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_edited_manifest_is_refused_by_its_own_checksum(stored: StoredSet, data: st.DataObject) -> None:
+    values = json.loads(stored.manifest.to_json())
+    engine = values["engines"][data.draw(st.integers(0, 1))]
+    key = data.draw(st.sampled_from(sorted(engine)))
+    engine[key] = data.draw(st.none() | st.integers() | st.text(max_size=5) | st.lists(st.none(), max_size=2))
+    assume(values != json.loads(stored.manifest.to_json()))
+    with pytest.raises(EngineError, match="it was edited or damaged: its own checksum differs"):
         EngineSet.from_json(json.dumps(values))
 
 

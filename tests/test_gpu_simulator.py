@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from gpu_simulator.cuda import POISON, Cuda, LogicError, MemoryError_, Misuse
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.streams import POISON, LogicError, MemoryError_, Misuse
 from gpu_simulator.tensorrt import Context, TensorRTModule, engine_bytes
 from onnx import TensorProto, helper
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu_simulator.building import simulated_engine
-from gpu_simulator.cuda import Cuda, Library
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.library import Library
 from gpu_simulator.tensorrt import TensorRTModule
 
 import apcodec_deploy

@@ -55,6 +55,16 @@ def test_an_engine_is_built_and_audited(compiler: Compiler, quantizer: Network) 
     assert shares[-1] == 1
 
 
+def test_timings_are_kept_for_the_next_build(compiler: Compiler, quantizer: Network, tmp_path: Path) -> None:
+    """Only TensorRT gains by it; TensorRT-RTX takes the same calls, which is what can be seen here."""
+    timed = replace(compiler, timings=tmp_path / "timings.cache")
+    timed.run(quantizer, lambda share: None)
+    assert (tmp_path / "timings.cache").is_file()
+    timed.run(quantizer, lambda share: None)
+    (tmp_path / "timings.cache").write_bytes(b"of another version")
+    timed.run(quantizer, lambda share: None)
+
+
 def test_a_graph_that_does_not_parse_is_refused_with_tensorrts_reason(compiler: Compiler, quantizer: Network) -> None:
     with pytest.raises(BuildError, match=r"quantizer: TensorRT-RTX .* cannot parse the graph: .*[a-z]"):
         compiler.run(replace(quantizer, model=b"no graph"), lambda share: None)

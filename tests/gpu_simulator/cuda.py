@@ -1,135 +1,28 @@
-"""The part of ``pycuda.driver`` and of the driver's library that this project uses."""
+"""The part of ``pycuda.driver`` that this project uses."""
 
 from __future__ import annotations
 
-import ctypes
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-POISON = 0xFF
-"""What memory holds that nobody has written: NaN as a float, -1 as a code."""
-
-
-class Misuse(AssertionError):
-    """What a real GPU would answer with wrong numbers or a crash."""
-
-
-class Error(Exception):
-    """pycuda's base of all errors."""
-
-
-class MemoryError_(Error):
-    """No memory is left."""
-
-
-class LogicError(Error):
-    """A call that CUDA refuses."""
-
-
-@dataclass(eq=False)
-class Allocation:
-    """Device memory."""
-
-    cuda: Cuda
-    data: NDArray[np.uint8]
-
-    def __int__(self) -> int:
-        return int(self.data.ctypes.data)
-
-    def free(self) -> None:
-        self.cuda.require_context()
-        self.cuda.require_idle(self)
-        del self.cuda.allocations[int(self)]
-        self.data[:] = POISON
-
-
-@dataclass(eq=False)
-class Operation:
-    """Work on a stream: what it does, and the memory that it needs."""
-
-    run: Callable[[], None]
-    memory: tuple[Allocation, ...] = ()
-    after: Marker | None = None
-    replayable: Callable[[], bool] = lambda: True
-
-    @property
-    def ready(self) -> bool:
-        return self.after is None or self.after.done
-
-
-@dataclass(eq=False)
-class Stream:
-    """A queue whose work runs when someone waits for it, or when the schedule says so."""
-
-    cuda: Cuda
-    handle: int
-    queue: list[Operation] = field(default_factory=list)
-    recording: list[Operation] | None = None
-    broken: bool = False
-
-    def add(self, operation: Operation) -> None:
-        self.cuda.require_context()
-        if self.recording is not None:
-            self.recording.append(operation)
-            return
-        self.queue.append(operation)
-        self.cuda.maybe_advance()
-
-    def wait_for_event(self, event: Event) -> None:
-        if event.position is None:
-            return  # as CUDA: an event that was never recorded is complete
-        self.add(Operation(run=lambda: None, after=event.position))
-
-    def synchronize(self) -> None:
-        self.cuda.require_context()
-        if self.recording is not None:
-            self.broken = True
-            raise LogicError("operation not permitted when stream is capturing")
-        while self.queue:
-            self.cuda.step(self)
-
-    def is_done(self) -> bool:
-        return not self.queue
-
-
-@dataclass(eq=False)
-class Marker:
-    """Where in a stream an event stands."""
-
-    stream: Stream
-    done: bool = False
-
-
-class Event:
-    """A point in a stream's work."""
-
-    def __init__(self, cuda: Cuda) -> None:
-        self.cuda = cuda
-        self.position: Marker | None = None
-
-    def record(self, stream: Stream) -> Event:
-        marker = Marker(stream)
-
-        def reach() -> None:
-            marker.done = True
-
-        stream.add(Operation(run=reach))
-        self.position = marker
-        return self
-
-    def synchronize(self) -> Event:
-        self.cuda.require_context()
-        while self.position is not None and not self.position.done:
-            self.cuda.step(self.position.stream)
-        return self
+from gpu_simulator.streams import (
+    POISON,
+    Allocation,
+    Error,
+    Event,
+    LogicError,
+    MemoryError_,
+    Misuse,
+    Operation,
+    Stream,
+)
 
 
 class _Pinned:
@@ -347,58 +240,3 @@ class Cuda:
             if first <= start and start + array.nbytes <= first + held.array.nbytes:
                 return held.array[start - first : start - first + array.nbytes]
         raise Misuse("an asynchronous copy of memory that is not pinned, or was freed")
-
-
-class Library:
-    """The driver's own functions for graphs, in the place of ``libcuda``. Each returns an error code."""
-
-    def __init__(self, cuda: Cuda, *, refuse: str | None = None) -> None:
-        """Args:
-        cuda: The machine.
-        refuse: A function that fails.
-        """
-        self.cuda, self._refuse = cuda, refuse
-
-    def cuStreamBeginCapture_v2(self, stream: ctypes.c_void_p, mode: ctypes.c_int) -> int:
-        held = self.cuda.streams[int(stream.value or 0)]
-        if self._refuse == "cuStreamBeginCapture_v2" or held.recording is not None:
-            return 900
-        held.recording, held.broken = [], False
-        return 0
-
-    def cuStreamEndCapture(self, stream: ctypes.c_void_p, graph: Any) -> int:
-        held = self.cuda.streams[int(stream.value or 0)]
-        recording, held.recording = held.recording, None
-        if held.broken or recording is None or self._refuse == "cuStreamEndCapture":
-            return 901
-        graph._obj.value = self._keep(recording)
-        return 0
-
-    def cuGraphInstantiateWithFlags(self, executable: Any, graph: ctypes.c_void_p, flags: Any) -> int:
-        if self._refuse == "cuGraphInstantiateWithFlags":
-            return 1
-        executable._obj.value = self._keep(self.cuda.graphs[int(graph.value or 0)])
-        return 0
-
-    def cuGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
-        if self._refuse == "cuGraphLaunch":
-            return 1
-        self.cuda.launched += 1
-        for operation in self.cuda.graphs[int(executable.value or 0)]:
-            if not operation.replayable():
-                raise Misuse("a graph is replayed that was recorded with another profile or working memory")
-            for memory in operation.memory:
-                self.cuda.at(int(memory), 0)  # a graph outlives nothing that it needs
-            self.cuda.streams[int(stream.value or 0)].add(operation)
-        return 0
-
-    def cuGraphDestroy(self, graph: ctypes.c_void_p) -> int:
-        del self.cuda.graphs[int(graph.value or 0)]
-        return 0
-
-    cuGraphExecDestroy = cuGraphDestroy
-
-    def _keep(self, operations: list[Operation]) -> int:
-        key = 1 + max(self.cuda.graphs, default=0)
-        self.cuda.graphs[key] = list(operations)
-        return key

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from gpu_simulator.cuda import Allocation, Cuda, Misuse, Operation
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.streams import Allocation, Misuse, Operation
 
 MAGIC = b"simulated engine\n"
 SCRATCH = 4096

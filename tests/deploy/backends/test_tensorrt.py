@@ -5,98 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
-from gpu_simulator.building import simulated_set
-from gpu_simulator.cuda import Cuda, Library
-from gpu_simulator.tensorrt import TensorRTModule
+from gpu_simulator.machine import Machine, agree, one_by_one
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apcodec_deploy import Codec
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
-from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.pycuda_device import PycudaDevice
-from apcodec_deploy.engines.flavour import FLAVOURS, TensorRT
 from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.engines.store import StoredSet
 from apcodec_deploy.errors import BackendError, DeviceError, EngineError
 
-SMALL = Profile(
-    name="small",
-    shapes=(
-        Shapes(Range(1, 3, 3), Range(20, 20, 20)),
-        Shapes(Range(1, 1, 2), Range(1, 20, 40)),
-    ),
-)
+FULL = 20 * 320 - 1
 FIXED = Profile(name="fixed", shapes=(Shapes(Range(3, 3, 3), Range(20, 20, 20)),))
-MIXED = Profile(
-    name="mixed",
-    shapes=(Shapes(Range(2, 2, 2), Range(20, 20, 20)), Shapes(Range(1, 1, 1), Range(1, 3, 20))),
-    cuda_graphs=True,
-)
-GRAPHS = Profile(name="graphs", shapes=(Shapes(Range(1, 1, 1), Range(1, 20, 20)),), cuda_graphs=True)
-WHOLE_LATENTS = 20 * 320 - 1
-
-
-class Machine:
-    """A simulated machine with engines of the embedded model."""
-
-    def __init__(self, stored: StoredSet, *, rtx: bool = False, refuse: str | None = None, **options: Any) -> None:
-        self.cuda = Cuda(**options)
-        self.module = TensorRTModule(self.cuda, rtx=rtx)
-        self.device = PycudaDevice(self.cuda, Library(self.cuda, refuse=refuse), 0)
-        self.tensorrt = TensorRT(FLAVOURS["rtx" if rtx else "tensorrt"], self.module)
-        self.backend = TensorRTBackend(Bundle.embedded(), stored, self.tensorrt, self.device)
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StoredSet]:
-    made: dict[Any, StoredSet] = {}
-
-    def get(profile: Profile = SMALL, **options: Any) -> StoredSet:
-        key = (profile, *sorted(options.items()))
-        if key not in made:
-            made[key] = simulated_set(Bundle.embedded(), tmp_path_factory.mktemp("engines"), profile, **options)
-        return made[key]
-
-    return get
-
-
-@pytest.fixture(scope="module")
-def reference() -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(Bundle.embedded(), threads=1)
-
-
-@pytest.fixture(scope="module")
-def rows(speech: NDArray[np.float32]) -> Callable[..., NDArray[np.float32]]:
-    """So many clips of so many samples of speech."""
-
-    def cut(count: int, samples: int = WHOLE_LATENTS) -> NDArray[np.float32]:
-        return np.stack([speech[30_000 + 3000 * row :][:samples] for row in range(count)])
-
-    return cut
-
-
-def one_by_one(backend: OnnxRuntimeBackend, audio: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Codes of rows and what they decode to, each alone."""
-    codes = np.concatenate([backend.encode(row[None]) for row in audio])
-    return codes, np.concatenate([backend.decode(row[None]) for row in codes])
-
-
-def agree(machine: Machine, audio: NDArray[np.float32], reference: OnnxRuntimeBackend) -> None:
-    """The backend gives what the reference gives; joined graphs may round the last bit differently."""
-    codes, decoded = one_by_one(reference, audio)
-    found = machine.backend.encode(audio)
-    assert (found.shape, found.dtype) == (codes.shape, np.int32)
-    assert (found == codes).mean() > 0.995
-    heard = machine.backend.decode(codes)
-    assert (heard.shape, heard.dtype) == (decoded.shape, np.float32)
-    np.testing.assert_allclose(heard, decoded, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [False, True], ids=["joined", "parts"])
@@ -148,7 +73,7 @@ def test_calls_of_other_shapes_switch_profiles_and_back(
     sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
 ) -> None:
     machine = Machine(sets())
-    for count, samples in ((3, WHOLE_LATENTS), (1, 1000), (2, WHOLE_LATENTS), (3, 8000), (3, WHOLE_LATENTS)):
+    for count, samples in ((3, FULL), (1, 1000), (2, FULL), (3, 8000), (3, FULL)):
         agree(machine, rows(count, samples), reference)
 
 
@@ -187,7 +112,7 @@ def test_nothing_is_allocated_once_a_direction_has_run(
     machine = Machine(sets(parts=True))
     machine.backend.decode(machine.backend.encode(rows(1, 1000)))
     before = machine.cuda.allocated
-    for count, samples in ((7, WHOLE_LATENTS), (2, 12_000), (1, 161)):
+    for count, samples in ((7, FULL), (2, 12_000), (1, 161)):
         machine.backend.decode(machine.backend.encode(rows(count, samples)))
     assert machine.cuda.allocated == before
 
@@ -225,28 +150,6 @@ def test_no_context_is_left_in_a_thread(
         assert machine.cuda.contexts == [theirs]
 
 
-def test_usual_shapes_are_recorded_and_replayed(
-    sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
-) -> None:
-    machine = Machine(sets(GRAPHS), schedule=3)
-    for _ in range(3):
-        agree(machine, rows(5), reference)
-    assert machine.cuda.launched > 10
-    agree(machine, rows(2, 1000), reference)  # another shape goes without
-    agree(machine, rows(5), reference)
-    machine.backend.close()
-    assert machine.cuda.graphs == {}
-
-
-def test_a_switch_of_profiles_voids_the_recordings(
-    sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
-) -> None:
-    machine = Machine(sets(MIXED))
-    for count, samples in ((2, WHOLE_LATENTS), (2, WHOLE_LATENTS), (1, 1000), (2, WHOLE_LATENTS), (2, WHOLE_LATENTS)):
-        agree(machine, rows(count, samples), reference)
-    assert machine.cuda.launched > 0
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_batch_below_the_least_is_filled_up_with_silence_that_is_dropped(
     sets: Callable[..., StoredSet],
@@ -269,40 +172,6 @@ def test_an_error_in_the_middle_leaves_nothing_queued(
         machine.backend.encode(rows(6))
     assert all(not stream.queue for stream in machine.cuda.streams.values())
     machine.backend.close()  # which frees memory that nothing may need any more
-
-
-@pytest.mark.parametrize("refuse", ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"])
-def test_where_recording_fails_calls_go_on_one_by_one(
-    sets: Callable[..., StoredSet],
-    rows: Callable[..., NDArray[np.float32]],
-    reference: OnnxRuntimeBackend,
-    refuse: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    machine = Machine(sets(GRAPHS), refuse=refuse)
-    for _ in range(3):
-        agree(machine, rows(3), reference)
-    assert machine.cuda.launched == 0
-    assert machine.cuda.graphs == {}
-    assert "CUDA graphs are off" in caplog.text
-
-
-def test_the_flavour_that_records_by_itself_is_not_recorded(
-    sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
-) -> None:
-    machine = Machine(sets(GRAPHS, flavour="rtx"), rtx=True)
-    for _ in range(3):
-        agree(machine, rows(3), reference)
-    assert machine.cuda.launched == 0
-
-
-def test_profiles_without_graphs_record_none(
-    sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]]
-) -> None:
-    machine = Machine(sets())
-    for _ in range(4):
-        machine.backend.encode(rows(3))
-    assert machine.cuda.launched == 0
 
 
 def test_a_clip_that_no_profile_takes_is_refused_with_what_to_do(

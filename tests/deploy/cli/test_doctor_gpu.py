@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from gpu_simulator.building import simulated_set
-from gpu_simulator.cuda import Cuda, Library
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.library import Library
 from gpu_simulator.tensorrt import TensorRTModule
 
 from apcodec_deploy.backends import onnxruntime as ort

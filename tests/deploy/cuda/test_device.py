@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_simulator.cuda import Cuda, Library
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.library import Library
 
 from apcodec_deploy.cuda import device as layer
 from apcodec_deploy.cuda.device import driver_library, open_device

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from gpu_simulator.cuda import Cuda, Library
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.library import Library
 
 from apcodec_deploy.cuda.graphs import record
 from apcodec_deploy.errors import DeviceError

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gpu_simulator.cuda import Cuda, Library
+from gpu_simulator.cuda import Cuda
+from gpu_simulator.library import Library
 from gpu_simulator.tensorrt import TensorRTModule
 
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice

@@ -26,6 +26,8 @@ from apcodec_deploy.engines.manifest import Binding
 from apcodec_deploy.engines.profile import Profile
 
 Axes = Mapping[str, int]
+_Key = tuple[int, int, int]
+"""What a recording holds: the slot, the rows and their samples."""
 SLOTS = 2
 _log = logging.getLogger(__name__)
 
@@ -130,8 +132,8 @@ class Pipeline:
         self._owned: list[Memory | HostMemory] = []
         self._between: dict[str, Memory] = {}
         self._slots: list[_Slot] = []
-        self._graphs: dict[tuple[int, int], Graph] = {}
-        self._seen: set[tuple[int, int]] = set()
+        self._graphs: dict[_Key, Graph] = {}
+        self._seen: set[_Key] = set()
         try:
             for engine in self._engines:
                 for binding in engine.manifest.bindings:
@@ -221,7 +223,7 @@ class Pipeline:
         switched = [engine.select(index, self._streams.compute) for engine in self._engines]
         if any(switched):
             self._forget_graphs()  # a recording holds the profile it was made with
-        key = (chunk.number, chunk.sizes["samples"])
+        key = (chunk.number, chunk.sizes["batch"], chunk.sizes["samples"])
         if key not in self._graphs and key in self._seen:
             self._record(key, chunk)
         if key in self._graphs:
@@ -233,7 +235,7 @@ class Pipeline:
         if self._records and (chunk.sizes["batch"], chunk.sizes["latents"]) == (batch.usual, latents.usual):
             self._seen.add(key)
 
-    def _record(self, key: tuple[int, int], chunk: _Chunk) -> None:
+    def _record(self, key: _Key, chunk: _Chunk) -> None:
         """Record the engines for a slot and shape that have run once, as TensorRT asks for.
 
         Where that fails, calls go one by one from now on.

@@ -19,6 +19,7 @@ MIXED = Profile(
     shapes=(Shapes(Range(2, 2, 2), Range(20, 20, 20)), Shapes(Range(1, 1, 1), Range(1, 3, 20))),
     cuda_graphs=True,
 )
+PAIRS = Profile(name="pairs", shapes=(Shapes(Range(1, 2, 2), Range(20, 20, 20)),), cuda_graphs=True)
 GRAPHS = Profile(name="graphs", shapes=(Shapes(Range(1, 1, 1), Range(1, 20, 20)),), cuda_graphs=True)
 
 
@@ -41,6 +42,16 @@ def test_a_switch_of_profiles_voids_the_recordings(
     machine = Machine(sets(MIXED))
     for count, samples in ((2, FULL), (2, FULL), (1, 1000), (2, FULL), (2, FULL)):
         agree(machine, rows(count, samples), reference)
+    assert machine.cuda.launched > 0
+
+
+def test_a_recording_of_one_batch_is_not_replayed_for_another(
+    sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
+) -> None:
+    machine = Machine(sets(PAIRS))
+    clips = rows(9)  # other clips each time, or what an earlier call left behind would do
+    for start, count in ((0, 2), (2, 1), (3, 2), (5, 1), (6, 2)):
+        agree(machine, clips[start : start + count], reference)
     assert machine.cuda.launched > 0
 
 

@@ -140,7 +140,13 @@ class Bundle:
             fingerprint, held, numbers = str(manifest["fingerprint"]), manifest["graphs"], manifest["spec"]
             missing = [name for name in GRAPHS if not _is_digest(held[name]["sha256"])]
             for variant in manifest.get("variants", {}).values():
-                missing += [name for name, graph in variant["graphs"].items() if not _is_digest(graph["sha256"])]
+                missing += [
+                    name
+                    for name, graph in variant["graphs"].items()
+                    if name not in GRAPHS or not _is_digest(graph["sha256"])
+                ]
+                missing += [path for path, dtype in variant["plan"]["layers"].items() if not isinstance(dtype, str)]
+                missing += [] if type(variant["judgement"]["advised"]) is bool else ["advised"]
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{file} is incomplete ({error}); export the checkpoint again") from error
         if missing or not _is_digest(fingerprint) or not isinstance(numbers, dict):

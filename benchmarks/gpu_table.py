@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.reference import REAL, reference_signals
@@ -24,6 +23,7 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS
 from apcodec_deploy.errors import ApcodecError
+from apcodec_deploy.ort import onnxruntime
 from apcodec_engines.building import build_engines
 from apcodec_engines.planning import BuildOptions
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 import apcodec_deploy
+from apcodec_deploy.ort import onnxruntime
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.exporting import export_bundle
 from apcodec_export.model.transforms import Istft, Stft

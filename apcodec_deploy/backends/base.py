@@ -80,6 +80,8 @@ class BackendOptions:
         object.__setattr__(self, "precision", precision_named(self.precision))
         if kind == CPU and self.name == TENSORRT:
             raise BackendError("TensorRT runs on a GPU only; leave out --device cpu")
+        if self.engines is not None and (kind == CPU or self.name == ONNXRUNTIME):
+            raise BackendError("--engines are TensorRT's; leave out --device cpu and --backend onnxruntime")
         if kind == CPU and self.precision not in (AUTO, FLOAT32):
             raise BackendError(f"{self.precision} runs on a GPU only; on the CPU there is {FLOAT32}")
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
 from apcodec_deploy.engines.manifest import FUSED
 from apcodec_deploy.errors import BackendError, BundleError
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.ort import onnxruntime
 from apcodec_deploy.precision import FLOAT32
 
 ENCODE, DECODE = FUSED["encode"], FUSED["decode"]
@@ -177,7 +177,7 @@ def open_cuda(
     if placement.provider not in held:
         raise BackendError(
             f"the installed ONNX Runtime {onnxruntime.__version__} has {', '.join(held)} only; to get CUDA: "
-            "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
+            "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
         )
     backend = OnnxRuntimeBackend(bundle, placement=placement, precision=precision, threads=threads, reason=reason)
     if precision != FLOAT32:

@@ -11,6 +11,7 @@ import atexit
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,16 @@ class TensorRTBackend:
 
     def close(self) -> None:
         with self._lock, self._device.active():
-            if self._streams:
-                self._streams.synchronize()
-            for pipeline in self._pipelines.values():
-                pipeline.close()
-            if self._scratch:
-                self._scratch.free()
+            held = (*self._pipelines.values(),)
+            scratch, streams = self._scratch, self._streams
             self._pipelines, self._scratch, self._streams = {}, None, None
+            with ExitStack() as stack:  # runs all of it, in reverse order, whatever fails
+                if scratch:
+                    stack.callback(scratch.free)
+                for pipeline in held:
+                    stack.callback(pipeline.close)
+                if streams:
+                    stack.callback(streams.synchronize)
 
     def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
         with self._lock, self._device.active():
@@ -90,19 +94,23 @@ class TensorRTBackend:
         """Read, verify and deserialise the engines of a direction, and allocate what they need."""
         identity, spec = self._stored.manifest.identity, self._bundle.spec
         runtime = self._tensorrt.trt.Runtime(self._tensorrt.logger)
-        engines = [
-            LoadedEngine(
-                self._tensorrt, runtime, engine, self._stored.read(engine), graphs=identity.profile.cuda_graphs
-            )
-            for engine in self._stored.manifest.chain(direction)
-        ]
-        if self._streams is None:
-            self._streams = Streams.of(self._device)
+        graphs = identity.profile.cuda_graphs
+        engines: list[LoadedEngine] = []
+        try:
+            for engine in self._stored.manifest.chain(direction):
+                data = self._stored.read(engine)
+                engines.append(LoadedEngine(self._tensorrt, runtime, engine, data, graphs=graphs))
+            if self._streams is None:
+                self._streams = Streams.of(self._device)
+            self._share_scratch(engines)
+        except BaseException:
+            for loaded in engines:
+                loaded.close()
+            raise
         longest = identity.profile.max_latents
         axes: Callable[[int], Axes] = spec.axes_of_codes
         if direction == "encode":
             axes, (_, longest) = spec.axes_of_audio, spec.samples_range(longest)
-        self._share_scratch(engines)
         record = not self._tensorrt.records_graphs
         return Pipeline(self._device, self._streams, engines, identity.profile, axes, longest, record=record)
 
@@ -123,7 +131,8 @@ class TensorRTBackend:
 
 def _close(reference: weakref.ref[TensorRTBackend]) -> None:
     if backend := reference():
-        backend.close()
+        with suppress(Exception):  # the process ends, and nobody is left to be told
+            backend.close()
 
 
 def require_fit(bundle: Bundle, stored: StoredSet, tensorrt: TensorRT, gpu: Gpu) -> None:

@@ -56,7 +56,7 @@ def _bundle(model: shared.Model) -> Bundle | None:
 
 def _onnxruntime() -> Finding:
     try:
-        import onnxruntime
+        from apcodec_deploy.ort import onnxruntime
     except Exception as error:  # a broken native library can raise anything
         return Finding(
             "onnxruntime", "broken", f"cannot be imported: {error}; pip install --force-reinstall onnxruntime"

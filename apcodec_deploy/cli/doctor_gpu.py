@@ -10,7 +10,7 @@ from apcodec_deploy.cli.finding import Finding
 from apcodec_deploy.cuda.device import Gpu, driver_library, open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
 from apcodec_deploy.engines.store import stored_sets
-from apcodec_deploy.errors import ApcodecError, DeviceError
+from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError
 
 OLDEST = (10, 12)
 """The first TensorRT with everything that engines and runtime here need."""
@@ -57,7 +57,7 @@ def _pycuda() -> Finding:
 
 def _onnxruntime_cuda(bundle: Bundle | None, driver: Finding) -> Finding:
     subject = "onnxruntime cuda"
-    swap = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
+    swap = "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
     if not _version("onnxruntime-gpu"):
         return _optional(subject, "missing", f"the CPU build is installed; {swap}")
     if driver.state != "ok" or bundle is None:
@@ -97,17 +97,24 @@ def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:
         except Exception:
             found.append(_optional("engines", "broken", f"{label}; {flavour.title}, which built them, does not load"))
             continue
+        target = identity.target
         refusals = stored.refusals(
             bundle,
             flavour=flavour.name,
             version=version,
-            gpu=gpu.name if gpu else "no GPU",
-            compute_capability=gpu.compute_capability if gpu else "none",
+            # Without a GPU all else can still be looked at.
+            gpu=gpu.name if gpu else target.gpu or "",
+            compute_capability=gpu.compute_capability if gpu else target.compute_capabilities[0],
         )
-        state = "broken" if refusals and gpu else "ok"
-        why = f"; {'; '.join(refusals)}; apcodec build {bundle.path}" if state == "broken" else ""
-        found.append(_optional("engines", state, label + why))
-    return found or [_optional("engines", "missing", f"none of {bundle.name} in the cache; apcodec build makes some")]
+        try:
+            for engine in stored.manifest.engines:
+                stored.read(engine)
+        except EngineError as error:
+            refusals.append(str(error))
+        why = f"; {'; '.join(refusals)}; apcodec build {bundle.path}" if refusals else ""
+        found.append(_optional("engines", "broken" if refusals else "ok", label + why))
+    none = f"none of {bundle.name} in the cache; apcodec build {bundle.path} makes some"
+    return found or [_optional("engines", "missing", none)]
 
 
 def _version(distribution: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from apcodec_deploy.errors import EngineError
 
 def is_engines(path: Path) -> bool:
     """Whether a path is a set of engines, its manifest, or one engine of it."""
-    return (path / MANIFEST).is_file() or path.name == MANIFEST or path.suffix == ".engine"
+    return os.path.isfile(path / MANIFEST) or path.name == MANIFEST or path.suffix == ".engine"
 
 
 def describe_engines(path: Path) -> dict[str, Any]:

@@ -77,7 +77,11 @@ class LoadedEngine:
             if not binding.output:
                 shape = binding.shape(axes)
                 self._demand(self._context.set_input_shape(binding.name, shape), f"take {binding.name} of {shape}")
-        if unknown := self._context.infer_shapes():
+        try:
+            unknown = self._context.infer_shapes()
+        except RuntimeError as error:
+            raise BackendError(f"{self._title} cannot derive shapes in {self.manifest.name}: {error}") from error
+        if unknown:
             raise BackendError(f"{self._title} lacks the shape of {', '.join(unknown)} in {self.manifest.name}")
         for binding in self.manifest.bindings:
             found, expected = tuple(self._context.get_tensor_shape(binding.name)), binding.shape(axes)

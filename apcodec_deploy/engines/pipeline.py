@@ -236,11 +236,13 @@ class Pipeline:
             self._seen.add(key)
 
     def _record(self, key: _Key, chunk: _Chunk) -> None:
-        """Record the engines for a slot and shape that have run once, as TensorRT asks for.
+        """Record the engines for a slot and shape. Where that fails, calls go one by one from now on.
 
-        Where that fails, calls go one by one from now on.
+        TensorRT asks for one plain call after the latest change of shapes, in which it may do what a recording must not
+        hold; its result is written again by the first replay.
         """
         self._prepare(chunk)
+        self._launch()
         self._streams.compute.synchronize()
         try:
             self._graphs[key] = self._device.record(self._streams.compute, self._launch)

@@ -18,7 +18,7 @@ import platformdirs
 
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.engines.manifest import MANIFEST, Engine, EngineSet, Identity, graph_differences
-from apcodec_deploy.errors import EngineError
+from apcodec_deploy.errors import BundleError, EngineError
 
 CACHE_VARIABLE = "APCODEC_ENGINE_CACHE"
 PRIVATE = 0o700
@@ -66,7 +66,7 @@ class StoredSet:
         """
         file = path / MANIFEST
         try:
-            if file.stat().st_size > _MAX_MANIFEST:
+            if _size(file) > _MAX_MANIFEST:
                 raise EngineError(f"{file} is no manifest: it is too large; build the engines again")
             text = file.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -85,11 +85,12 @@ class StoredSet:
         check_private(self.path)
         file = self.path / engine.file
         try:
+            # Looked at before it is read: what stands there may be endless, or keep a reader waiting.
+            if (size := _size(file)) != engine.size:
+                raise EngineError(f"{file} has {size} bytes, {MANIFEST} says {engine.size}; build the engines again")
             data = file.read_bytes()
         except OSError as error:
             raise EngineError(f"{file} cannot be read ({error.strerror}); build the engines again") from error
-        if len(data) != engine.size:
-            raise EngineError(f"{file} has {len(data)} bytes, {MANIFEST} says {engine.size}; build the engines again")
         if hashlib.sha256(data).hexdigest() != engine.sha256:
             raise EngineError(f"{file} is not the engine that was built: its checksum differs; build the engines again")
         return data
@@ -97,7 +98,10 @@ class StoredSet:
     def refusals(self, bundle: Bundle, *, flavour: str, version: str, gpu: str, compute_capability: str) -> list[str]:
         """Why these engines may not run here, in words; empty if they may."""
         identity = self.manifest.identity
-        found = graph_differences(identity.graphs, graph_keys(bundle, identity.precision))
+        try:
+            found = graph_differences(identity.graphs, graph_keys(bundle, identity.precision))
+        except BundleError as error:
+            found = [str(error)]
         if (identity.flavour, identity.version) != (flavour, version):
             found.append(f"built with {identity.flavour} {identity.version}, {flavour} {version} is here")
         if refusal := identity.target.refusal(gpu, compute_capability):
@@ -128,6 +132,14 @@ def check_private(path: Path) -> None:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     if os.name == "posix" and mode & stat.S_IWOTH:
         raise EngineError(f"everybody may write to {path}, and an engine is native code; chmod o-w it and build again")
+
+
+def _size(file: Path) -> int:
+    """Bytes of a regular file."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise EngineError(f"{file} is no regular file; remove it and build the engines again")
+    return status.st_size
 
 
 def _plain(text: str) -> str:

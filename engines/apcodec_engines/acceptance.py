@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
@@ -11,10 +12,11 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device
 from apcodec_deploy.engines.flavour import TensorRT
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Engine
+from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.engines.store import StoredSet
 from apcodec_deploy.errors import ApcodecError, BuildError
 from apcodec_deploy.precision import FLOAT32
-from apcodec_engines.gate import Check, check_decode, check_encode
+from apcodec_engines.gate import Check, check_decode, check_encode, merged
 
 Rebuild = Callable[[Engine, StoredSet], Engine]
 
@@ -68,18 +70,37 @@ def _check(direction: str, draft: StoredSet, bundle: Bundle, tensorrt: TensorRT,
     """Run one direction. What raises fails as well."""
     precisions = {each.precision for each in draft.manifest.chain(direction)}
     precision = next((name for name in precisions if name != FLOAT32), FLOAT32)
-    shapes = draft.manifest.identity.profile.shapes[0]
-    samples = bundle.spec.samples_range(shapes.latents.usual)[1]
-    candidate = TensorRTBackend(bundle, draft, tensorrt, device)
-    reference = OnnxRuntimeBackend(bundle)
+    run = check_encode if direction == "encode" else check_decode
     try:
-        run = check_encode if direction == "encode" else check_decode
-        return run(candidate, reference, bundle.spec, samples, precision)
+        with (
+            closing(TensorRTBackend(bundle, draft, tensorrt, device)) as candidate,
+            closing(OnnxRuntimeBackend(bundle)) as reference,
+        ):
+            checks = []
+            for batch, latents in _sizes(draft.manifest.identity.profile):
+                samples = bundle.spec.samples_range(latents)[1]
+                checks.append(run(candidate, reference, bundle.spec, samples, precision, batch))
+            return merged(checks)
     except ApcodecError as error:
         return Check(precision=precision, measured={}, problems=(str(error),))
-    finally:
-        candidate.close()
-        reference.close()
+
+
+def _sizes(profile: Profile) -> list[tuple[int, int]]:
+    """Batches and latents that between them use every optimisation profile, each at its usual batch."""
+    found = []
+    for index, (batch, latents) in enumerate(profile.shapes):
+        tried = (
+            latents.usual,
+            latents.usual - 1,
+            (latents.least + latents.usual) // 2,
+            latents.least,
+            latents.greatest,
+        )
+        for length in tried:
+            if length in latents and profile.best(batch.usual, length) == index:
+                found.append((batch.usual, length))
+                break
+    return found
 
 
 def _with(draft: StoredSet, engine: Engine) -> StoredSet:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
 
-from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cuda.device import Gpu, open_device
 from apcodec_deploy.engines.flavour import TensorRT
-from apcodec_deploy.engines.manifest import MANIFEST, Engine, EngineSet, Identity
-from apcodec_deploy.engines.store import StoredSet, cache_root
-from apcodec_deploy.errors import OutputError
+from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Engine, EngineSet, Identity
+from apcodec_deploy.engines.store import PRIVATE, StoredSet, cache_root
+from apcodec_deploy.errors import EngineError, OutputError
 from apcodec_deploy.precision import FLOAT32
 from apcodec_engines.networks import Network, networks
 from apcodec_engines.planning import BuildOptions, choose_flavour, gpu_at_hand, place, staleness, wanted_identity
 from apcodec_engines.subprocesses import Compiler
 
+_WORK = ".apcodec-build-"
+_ENGINE = re.compile(f"({'|'.join((*FUSED, *GRAPHS))})-[0-9a-f]{{12}}\\.engine")
+"""How the engines of a set are called: nothing else in its folder is ours to remove."""
 Report = Callable[[str, float], None]
 """Told what is being done, and which share of it is done."""
 
@@ -73,7 +77,8 @@ def build_engines(
     identity = wanted_identity(bundle, options, tensorrt, gpu)
     path = place(bundle, options, identity)
     with _locked(path, say):
-        reasons = ("a build was asked for",) if options.force else staleness(path, identity)
+        _clear(path)
+        reasons = ("a build was asked for",) if options.force else staleness(path, identity, gpu)
         if not reasons:
             return Built(stored=StoredSet.open(path), reasons=())
         for reason in reasons:
@@ -87,6 +92,7 @@ def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold a set for ourselves; another build of it is waited for."""
     lock = filelock.FileLock(path / ".lock")
     try:
+        (path / ".lock").touch()  # where that fails, waiting would be for ever
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -116,7 +122,7 @@ class _Build:
     def run(self) -> StoredSet:
         """Compile, check, and put into place."""
         try:
-            with tempfile.TemporaryDirectory(prefix=".build-", dir=self.path) as work:
+            with tempfile.TemporaryDirectory(prefix=_WORK, dir=self.path) as work:
                 draft = StoredSet(Path(work), self._compiled(Path(work)))
                 (draft.path / MANIFEST).write_text(draft.manifest.to_json(), encoding="utf-8")
                 return self._publish(self._checked(draft))
@@ -159,6 +165,8 @@ class _Build:
         """Where TensorRT keeps what it measured on this kind of GPU."""
         if self.tensorrt.ahead_of_time or self.gpu is None:
             return None
+        with suppress(OSError):
+            cache_root().mkdir(parents=True, exist_ok=True, mode=PRIVATE)
         label = hashlib.sha256(f"{self.tensorrt.version} {self.gpu.name}".encode()).hexdigest()[:16]
         return cache_root() / f"timings-{label}.cache"
 
@@ -187,16 +195,30 @@ class _Build:
 
     def _publish(self, draft: StoredSet) -> StoredSet:
         """Move the engines into place, then the manifest over the old one, then remove what nothing names any more."""
-        kept = {engine.file for engine in draft.manifest.engines}
-        for file in kept:
+        fresh_files = {engine.file for engine in draft.manifest.engines}
+        # Who has opened the old set may still read its engines: they go with the next build.
+        kept = fresh_files | _named(self.path)
+        for file in fresh_files:
             (draft.path / file).replace(self.path / file)
         fresh = draft.path / MANIFEST
         fresh.write_text(draft.manifest.to_json(), encoding="utf-8")
         fresh.replace(self.path / MANIFEST)
-        for old in self.path.glob("*.engine"):
-            if old.name not in kept:
-                old.unlink(missing_ok=True)
-        for left in self.path.glob(".build-*"):  # of builds that were killed; we hold the lock
-            if left != draft.path:
-                shutil.rmtree(left, ignore_errors=True)
+        for old in self.path.iterdir():
+            if _ENGINE.fullmatch(old.name) and old.name not in kept:
+                with suppress(OSError):  # the new set is in place already
+                    old.unlink()
         return StoredSet.open(self.path)
+
+
+def _named(path: Path) -> set[str]:
+    """The files of the set that is in a place."""
+    try:
+        return {engine.file for engine in StoredSet.open(path).manifest.engines}
+    except EngineError:
+        return set()
+
+
+def _clear(path: Path) -> None:
+    """Remove what builds that were killed have left; we hold the lock, so none of them goes on."""
+    for left in path.glob(f"{_WORK}*"):
+        shutil.rmtree(left, ignore_errors=True)

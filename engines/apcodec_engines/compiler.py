@@ -13,8 +13,10 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,8 @@ def compile_engine(tensorrt: TensorRT, request: Request, emit: Emit) -> dict[str
         raise BuildError(f"{tensorrt.title} could not build the engine: {logger.last or 'it gave no reason'}")
     Path(request.output).write_bytes(plan)
     if cache is not None and request.timing_cache:
-        _replace(Path(request.timing_cache), bytes(cache.serialize()))
+        with suppress(OSError):  # the engine is there; only the next build takes longer
+            _replace(Path(request.timing_cache), bytes(cache.serialize()))
     return {"audit": layer_types(network), "seconds": round(time.monotonic() - begun, 3)}
 
 
@@ -109,7 +112,10 @@ def _use_timings(trt: Any, config: Any, file: str | None) -> Any:
     """Let the builder use what it measured in earlier builds; None where that is not asked for or of no use."""
     if file is None:
         return None
-    held = Path(file).read_bytes() if Path(file).is_file() else b""
+    try:
+        held = Path(file).read_bytes()
+    except OSError:
+        held = b""
     cache = config.create_timing_cache(held) or config.create_timing_cache(b"")
     if cache is None or not config.set_timing_cache(cache, False):
         return None
@@ -166,7 +172,8 @@ def main() -> int:
     def emit(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
 
-    held = json.loads(sys.stdin.read())
+    held = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     request = Request(
         **{**held, "shapes": tuple(held["shapes"]), "compute_capabilities": tuple(held["compute_capabilities"])}
     )
@@ -176,7 +183,16 @@ def main() -> int:
     except ApcodecError as error:
         emit({"error": str(error)})
         return 1
+    except (OSError, RuntimeError, MemoryError) as error:  # a full disk, or what TensorRT's bindings raise
+        emit({"error": str(error) or type(error).__name__})
+        return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """End when the other side of stdin is gone, however it went: nobody would want the engine."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ error. So the new engines run stored clips beside ONNX Runtime in float32 before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +50,31 @@ class Check:
         return {"passed": self.passed, "held_to": self.precision, **self.measured, "problems": list(self.problems)}
 
 
-def check_encode(candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str) -> Check:
-    """Codes of the reference signals, each (samples,), against those of another backend."""
+def merged(checks: Sequence[Check]) -> Check:
+    """Several checks of one direction as one: the worst of all."""
+    measured: dict[str, Any] = {}
+    if agreements := [check.measured["code_agreement"] for check in checks if "code_agreement" in check.measured]:
+        measured["code_agreement"] = [min(shares) for shares in zip(*agreements, strict=True)]
+    if ratios := [check.measured["snr_db"] for check in checks if "snr_db" in check.measured]:
+        names = {name for each in ratios for name in each}
+        measured["snr_db"] = {name: min(each[name] for each in ratios if name in each) for name in sorted(names)}
+    problems = tuple(problem for check in checks for problem in check.problems)
+    return Check(precision=checks[0].precision, measured=measured, problems=problems)
+
+
+def check_encode(
+    candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str, batch: int = 1
+) -> Check:
+    """Codes of the reference signals, each (samples,), against those of another backend; so many times in one call."""
     agreement = np.ones(spec.num_codebooks)
     problems = []
     for name, signal in reference_signals(spec.sample_rate, samples).items():
-        found, expected = candidate.encode(signal[None]), reference.encode(signal[None])
+        found = candidate.encode(np.tile(signal, (batch, 1)))
+        expected = np.tile(reference.encode(signal[None]), (batch, 1, 1))
         if found.shape != expected.shape or found.min() < 0 or found.max() >= spec.codebook_size:
             problems.append(f"{name} gives codes of {found.shape} from {found.min()} to {found.max()}")
         elif name in REAL:
-            agreement = np.minimum(agreement, (found == expected).mean(axis=(0, 2)))
+            agreement = np.minimum(agreement, (found == expected).mean(axis=2).min(axis=0))
             if len(np.unique(found)) == 1 < len(np.unique(expected)):
                 problems.append(f"{name} gives one code only")
     if agreement.min() < MIN_AGREEMENT[precision]:
@@ -68,20 +84,23 @@ def check_encode(candidate: Backend, reference: Backend, spec: ModelSpec, sample
     return Check(precision=precision, measured=measured, problems=tuple(problems))
 
 
-def check_decode(candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str) -> Check:
-    """What the codes of the reference signals decode to, against another backend."""
+def check_decode(
+    candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str, batch: int = 1
+) -> Check:
+    """What the codes of the reference signals decode to, so many times in one call, against another backend."""
     measured, problems = {}, []
     for name, signal in reference_signals(spec.sample_rate, samples).items():
         codes = reference.encode(signal[None])
-        found, expected = candidate.decode(codes), reference.decode(codes)
+        found = candidate.decode(np.tile(codes, (batch, 1, 1)))
+        expected = np.tile(reference.decode(codes), (batch, 1))
         if found.shape != expected.shape:
             problems.append(f"{name} gives audio of {found.shape}, {expected.shape} is expected")
         elif not np.isfinite(found).all():
             problems.append(f"{name} gives audio with NaN or infinity")
-        elif expected.any() and not found.any():
+        elif expected.any() and not found.any(axis=1).all():
             problems.append(f"{name} gives nothing but zeros")
         else:
-            measured[name] = round(_snr(expected, found), 1)
+            measured[name] = round(min(_snr(*pair) for pair in zip(expected, found, strict=True)), 1)
     if low := [f"{name} {value:.1f}" for name, value in measured.items() if value < MIN_SNR[precision]]:
         problems.append(f"the same codes decode with {', '.join(low)} dB (limit {MIN_SNR[precision]:g})")
     return Check(precision=precision, measured={"snr_db": measured}, problems=tuple(problems))

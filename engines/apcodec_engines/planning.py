@@ -8,7 +8,7 @@ from pathlib import Path
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Gpu, open_device
 from apcodec_deploy.engines.flavour import AUTO, FLAVOURS, Flavour, TensorRT, flavour_named
-from apcodec_deploy.engines.manifest import MANIFEST, Identity, Target
+from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Identity, Target
 from apcodec_deploy.engines.store import PRIVATE, StoredSet, cache_root, check_private, graph_keys, slot
 from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError, OutputError
 from apcodec_deploy.precision import FLOAT16, FLOAT32, precision_named
@@ -73,15 +73,22 @@ def choose_flavour(name: str, gpu: Gpu | None) -> Flavour:
     )
 
 
-def staleness(path: Path, wanted: Identity) -> tuple[str, ...]:
-    """Why the set at a place is not the one that is wanted; empty if it is, to the last byte."""
+def staleness(path: Path, wanted: Identity, gpu: Gpu | None = None) -> tuple[str, ...]:
+    """Why the set at a place is not the one that is wanted; empty if it is, to the last byte.
+
+    A set that was built where it could not be run is not good enough where it can be.
+    """
     if not (path / MANIFEST).exists():
         return ("there are no engines yet",)
     try:
         stored = StoredSet.open(path)
         found = [f"the engines are stale: {reason}" for reason in stored.manifest.identity.differences(wanted)]
-        for engine in stored.manifest.engines:
-            stored.read(engine)
+        for direction in FUSED:
+            for engine in stored.manifest.chain(direction):
+                stored.read(engine)
+        unchecked = any(engine.check is None for engine in stored.manifest.engines)
+        if gpu is not None and unchecked and not wanted.target.refusal(gpu.name, gpu.compute_capability):
+            found.append(f"the engines were never run, and {gpu.name} can")
     except EngineError as error:
         return (str(error),)
     return tuple(found)
@@ -128,7 +135,8 @@ def place(bundle: Bundle, options: BuildOptions, identity: Identity) -> Path:
             root = cache_root()
             root.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
             root.chmod(PRIVATE)
-        path.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+        # What goes elsewhere may be for others to run, an image's service user for one.
+        path.mkdir(parents=True, exist_ok=True, mode=PRIVATE if options.out is None else 0o755)
     except OSError as error:
         raise OutputError(f"{path} cannot be made: {error.strerror or error}; name a folder with --out") from error
     check_private(path)

@@ -9,6 +9,7 @@ latents = [1, "window", "20 s"]   # of each clip: a number, the model's default 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from importlib import resources
@@ -39,7 +40,7 @@ def load_profile(name: str, spec: ModelSpec) -> Profile:
     if name in shipped_profiles():
         return resolve(name, (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8"), spec)
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise EngineError(
             f"there is no profile {name!r}; name one of {', '.join(shipped_profiles())}, or a TOML file like theirs"
         )
@@ -58,7 +59,7 @@ def resolve(name: str, text: str, spec: ModelSpec) -> Profile:
     """
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"profile {name} is not TOML: {error}") from error
     if unknown := sorted(values.keys() - _KEYS):
         raise EngineError(f"profile {name} has unknown keys {', '.join(unknown)}; expected {', '.join(sorted(_KEYS))}")
@@ -91,6 +92,6 @@ def _latents(label: str, value: object, spec: ModelSpec) -> object:
         return value
     if value == "window":
         return WindowLayout.of(spec, None).length
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?) s", value):
+    if match := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) s", value):
         return max(1, round(float(match[1]) * spec.latent_rate))
     raise EngineError(f"{label} holds {value!r}; a whole number, 'window' or seconds like '20 s' is expected")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,16 +60,26 @@ class Compiler:
         )
         command = [sys.executable, "-m", "apcodec_engines.compiler"]
         pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as child:
-            assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        # Its stderr goes to a file: native code may print more there than a pipe that nobody reads can hold.
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as spoken,
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=spoken, text=True, encoding="utf-8") as child,
+        ):
+            assert child.stdin is not None and child.stdout is not None
             try:
-                child.stdin.write(request.to_json())
-                child.stdin.close()
+                with suppress(BrokenPipeError):  # it has died already, and what it said is read below
+                    child.stdin.write(request.to_json() + "\n")
+                    child.stdin.flush()
                 outcome, logged = _follow(child.stdout, progress)
-                said = child.stderr.read()
             except BaseException:
                 child.kill()
                 raise
+            finally:
+                with suppress(BrokenPipeError):
+                    child.stdin.close()
+            child.wait()
+            spoken.seek(0)
+            said = spoken.read()
         if "result" in outcome:
             result: dict[str, Any] = outcome["result"]
             return result

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch import Tensor
 from apcodec_deploy.audio.reference import reference_signals
 from apcodec_deploy.bundle import GRAPHS
 from apcodec_deploy.errors import ExportError
+from apcodec_deploy.ort import onnxruntime
 from apcodec_deploy.spec import ModelSpec
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.graphs import TRACED_LATENTS, Graph

@@ -89,6 +89,37 @@ def test_a_damaged_manifest_is_refused(copy: Path, values: dict[str, Any], words
         Bundle.open(copy)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("graphs", None),
+        ("graphs", {"../x": {"sha256": "0" * 64}}),
+        ("graphs", {"encoder": {"sha256": "short"}}),
+        ("plan", None),
+        ("plan", {"layers": []}),
+        ("plan", {"layers": {"encoder.latent": 16}}),
+        ("judgement", None),
+        ("judgement", {"advised": "no"}),
+    ],
+)
+def test_a_variant_that_is_not_whole_is_refused(copy: Path, key: str, value: Any) -> None:
+    variants = json.loads((copy / MANIFEST).read_text())["variants"]
+    variants["float16"][key] = value
+    change(copy, variants=variants)
+    with pytest.raises(BundleError, match=r"model\.json is (incomplete|damaged)"):
+        Bundle.open(copy)
+
+
+def test_a_reduced_graph_is_read_by_its_checksum_and_the_rest_in_float32(copy: Path) -> None:
+    bundle = Bundle.open(copy)
+    assert bundle.precisions == ("float32", "float16")
+    assert bundle.graph("encoder", "float16") == (copy / "encoder.fp16.onnx").read_bytes()
+    assert bundle.graph("stft", "float16") == bundle.graph("stft")
+    (copy / "encoder.fp16.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"encoder\.fp16\.onnx is not the graph that was exported"):
+        bundle.graph("encoder", "float16")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", "\x00"])
 def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, content: str) -> None:
     (copy / MANIFEST).write_text(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -110,6 +111,14 @@ def test_the_runtime_works_without_any_optional_package(arguments: list[str], tm
     command = [sys.executable, "-c", WITHOUT, *arguments]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_nothing_is_written_into_the_users_home(tmp_path: Path) -> None:
+    """ONNX Runtime's import writes a device id and events there, unless it is told not to."""
+    surroundings = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
+    command = [sys.executable, "-m", "apcodec_deploy.cli.main", "doctor"]
+    subprocess.run(command, env=surroundings | {"HOME": str(tmp_path)}, capture_output=True, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_export_without_torch_names_the_extra(tmp_path: Path) -> None:

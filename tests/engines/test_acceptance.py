@@ -20,6 +20,7 @@ from apcodec_deploy.backends import tensorrt as backend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour, TensorRT
+from apcodec_deploy.engines.manifest import MANIFEST
 from apcodec_deploy.engines.store import StoredSet
 from apcodec_deploy.errors import BuildError, EngineError
 from apcodec_engines import building, planning
@@ -119,6 +120,29 @@ def _nan(outputs: dict[str, Any]) -> None:
 
 def _one_code(outputs: dict[str, Any]) -> None:
     outputs["codes"][:] = 7
+
+
+def test_every_optimisation_profile_is_checked_at_its_usual_batch(
+    machine: Machine, demo: Bundle, options: BuildOptions
+) -> None:
+    Path(options.profile).write_text(SMALL + "[[shapes]]\nbatch = [5, 6, 8]\nlatents = [1, 40, 40]\n")
+
+    def corrupt(outputs: dict[str, Any]) -> None:
+        if "audio" in outputs and len(outputs["audio"]) == 6:
+            outputs["audio"][4] = 0  # one row of the second profile
+
+    machine.module.faults.corrupt = corrupt
+    with pytest.raises(BuildError, match="nothing but zeros"):
+        build_engines(demo, options)
+
+
+def test_a_set_that_could_not_be_run_when_it_was_built_is_built_again_where_it_can(
+    machine: Machine, demo: Bundle, options: BuildOptions
+) -> None:
+    stored = build_engines(demo, options).stored
+    unchecked = tuple(replace(engine, check=None) for engine in stored.manifest.engines)
+    (stored.path / MANIFEST).write_text(replace(stored.manifest, engines=unchecked).to_json())
+    assert build_engines(demo, options).reasons == ("the engines were never run, and Simulated GPU can",)
 
 
 @pytest.mark.parametrize(("direction", "change"), [("decode", _nan), ("encode", _one_code)])

@@ -9,6 +9,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +122,12 @@ def test_the_cache_is_the_users_own(demo: Bundle, cache: Path) -> None:
     assert stat.S_IMODE(built.stored.path.stat().st_mode) == 0o700
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+def test_a_named_place_is_as_the_users_umask_has_it(made: Path) -> None:
+    assert stat.S_IMODE(made.stat().st_mode) & 0o700 == 0o700
+    assert not stat.S_IMODE(made.stat().st_mode) & 0o022
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Engines of the demo model, to be copied."""
@@ -224,13 +233,59 @@ def test_a_build_that_fails_leaves_the_old_set_as_it_was(demo: Bundle, engines: 
     assert before == {path.name: path.read_bytes() for path in engines.iterdir()}
 
 
-def test_a_rebuild_replaces_the_engines_and_what_a_killed_build_left(demo: Bundle, engines: Path) -> None:
-    (engines / ".build-killed").mkdir()
-    (engines / ".build-killed" / "encode.engine").write_bytes(b"half")
-    (engines / "notes.txt").write_text("the user's own")
+def test_a_rebuild_leaves_what_is_not_its_own_and_the_set_that_somebody_may_be_reading(
+    demo: Bundle, engines: Path
+) -> None:
+    theirs = {"notes.txt", "resnet.engine", "encode-of-mine.engine"}
+    for name in theirs:
+        (engines / name).write_text("the user's own")
+    (engines / ".build-stuff").mkdir()
+    (engines / "decode-0123456789ab.engine").mkdir()  # in the way of a clean-up, which must not fail the build
+    old = StoredSet.open(engines)
     built = build_engines(demo, replace(OPTIONS, out=engines, precision="fp32"))
-    files = {engine.file for engine in built.stored.manifest.engines}
-    assert {path.name for path in engines.iterdir()} == {MANIFEST, ".lock", "notes.txt", *files}
+    for engine in old.manifest.engines:
+        old.read(engine)
+    kept = theirs | {MANIFEST, ".lock", ".build-stuff", "decode-0123456789ab.engine"}
+    both = {engine.file for each in (old, built.stored) for engine in each.manifest.engines}
+    assert {path.name for path in engines.iterdir()} == kept | both
+    # The next build removes the set before the last one.
+    last = build_engines(demo, replace(OPTIONS, out=engines, precision="fp32", profile="max-window"))
+    both = {engine.file for each in (built, last) for engine in each.stored.manifest.engines}
+    assert {path.name for path in engines.iterdir()} == kept | both
+
+
+def test_what_a_killed_build_left_goes_even_where_the_set_is_up_to_date(demo: Bundle, engines: Path) -> None:
+    (engines / ".apcodec-build-killed").mkdir()
+    (engines / ".apcodec-build-killed" / "engine").write_bytes(b"half")
+    assert build_engines(demo, replace(OPTIONS, out=engines)).up_to_date
+    assert not list(engines.glob(".apcodec-build-*"))
+
+
+def test_the_builders_process_ends_with_ours(tmp_path: Path) -> None:
+    code = "import sys; from apcodec_deploy.cli.main import main; sys.argv[0] = 'apcodec'; main()"
+    command = [sys.executable, "-c", code, "build", "--flavour", "rtx", "--profile", "throughput", "--out"]
+    with subprocess.Popen(
+        [*command, str(tmp_path / "engines")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ours:
+        children = Path(f"/proc/{ours.pid}/task/{ours.pid}/children")
+        child = _within(60, lambda: children.read_text().split()[0])
+        ours.kill()
+    _within(30, lambda: not Path(f"/proc/{child}").exists() or _zombie(child))
+
+
+def _zombie(pid: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def _within(seconds: float, look: Callable[[], Any]) -> Any:
+    """What ``look`` finds, as soon as it finds something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError, IndexError):
+            if found := look():
+                return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that in time")
 
 
 def test_two_builds_at_once_end_with_one_good_set(tmp_path: Path) -> None:

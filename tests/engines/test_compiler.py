@@ -88,7 +88,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def run(code: str) -> None:
         original = subprocess.Popen
-        program = [sys.executable, "-c", "import sys, os, json; sys.stdin.read()\n" + code]
+        program = [sys.executable, "-c", "import sys, os, json; sys.stdin.readline()\n" + code]
         monkeypatch.setattr(subprocesses.subprocess, "Popen", lambda _, **options: original(program, **options))
 
     return run

@@ -49,6 +49,9 @@ def test_a_file_is_called_by_its_name(demo: Bundle, tmp_path: Path) -> None:
     [
         ("shapes = ", "is not TOML"),
         ("", "holds no shapes"),
+        ("x = " + "[" * 5000, "is not TOML"),
+        (GOOD.replace('"20 s"', "9" * 5000), "is not TOML"),
+        (GOOD.replace("20 s", "9" * 400 + " s"), "a whole number, 'window' or seconds"),
         ("shapes = 3", r"each of \[\[shapes\]\] has the keys batch and latents"),
         (GOOD + "frames = 3", r"each of \[\[shapes\]\] has the keys batch and latents"),
         ("workspace = 1\n" + GOOD, "unknown keys workspace; expected cuda_graphs, shapes"),

@@ -27,6 +27,8 @@ from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError, Engin
         ({"device": "cpu", "precision": "fp16"}, "float16 runs on a GPU only; on the CPU there is float32"),
         ({"device": "cpu", "name": "tensorrt"}, "TensorRT runs on a GPU only"),
         ({"threads": 0}, "0 threads"),
+        ({"engines": "e", "device": "cpu"}, "--engines are TensorRT's"),
+        ({"engines": "e", "name": "onnxruntime"}, "--engines are TensorRT's"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(values: dict[str, Any], words: str) -> None:

@@ -108,7 +108,7 @@ def test_no_gpu_build_of_onnx_runtime(machine: Machine) -> None:
     del machine.versions["onnxruntime-gpu"]
     finding = machine.findings()["onnxruntime cuda"]
     assert finding.state == "missing"
-    assert "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu" in finding.detail
+    assert "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'" in finding.detail
 
 
 def test_a_cuda_provider_that_does_not_load(machine: Machine) -> None:
@@ -153,5 +153,10 @@ def test_no_engines_and_stale_ones(machine: Machine) -> None:
     finding = machine.findings()["engines"]
     assert finding.state == "broken"
     assert "built with tensorrt 11.3, tensorrt 11.4.0.106 is here; apcodec build " in finding.detail
+    (stored.path / MANIFEST).write_text(stored.manifest.to_json())
+    (stored.path / stored.manifest.engines[0].file).unlink()
+    assert "encode.engine cannot be read" in machine.findings()["engines"].detail
+    machine.fails(doctor_gpu, "driver_library", DeviceError("no driver"))
+    assert machine.findings()["engines"].state == "broken"  # which needs no GPU to be seen
     machine.fails(Flavour, "load", OSError("gone"))
     assert "TensorRT, which built them, does not load" in machine.findings()["engines"].detail

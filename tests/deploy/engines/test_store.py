@@ -36,6 +36,17 @@ def test_a_cut_engine_is_refused(stored: StoredSet) -> None:
         stored.read(engine)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are no pipes in folders elsewhere")
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(stored: StoredSet) -> None:
+    for name in (stored.manifest.engines[0].file, MANIFEST):
+        (stored.path / name).unlink()
+        os.mkfifo(stored.path / name)
+    with pytest.raises(EngineError, match=r"encode\.engine is no regular file"):
+        stored.read(stored.manifest.engines[0])
+    with pytest.raises(EngineError, match=r"engines\.json is no regular file"):
+        StoredSet.open(stored.path)
+
+
 def test_an_edited_engine_is_refused_by_checksum(stored: StoredSet) -> None:
     engine = stored.manifest.engines[1]
     data = bytearray((stored.path / engine.file).read_bytes())

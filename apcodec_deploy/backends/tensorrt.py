@@ -69,17 +69,31 @@ class TensorRTBackend:
                     self._pipeline(direction)
 
     def close(self) -> None:
-        with self._lock, self._device.active():
-            held = (*self._pipelines.values(),)
-            scratch, streams = self._scratch, self._streams
-            self._pipelines, self._scratch, self._streams = {}, None, None
-            with ExitStack() as stack:  # runs all of it, in reverse order, whatever fails
-                if scratch:
-                    stack.callback(scratch.free)
-                for pipeline in held:
-                    stack.callback(pipeline.close)
-                if streams:
-                    stack.callback(streams.synchronize)
+        # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,
+        # which must be while the GPU is current, so none is kept here.
+        with self._lock, self._device.active(), ExitStack() as stack:
+            stack.callback(self._forget)
+            if self._scratch:
+                stack.callback(self._scratch.free)
+            for direction in self._pipelines:
+                stack.callback(self._pipelines[direction].close)
+            if self._streams:
+                stack.callback(self._streams.synchronize)
+
+    def _forget(self) -> None:
+        self._pipelines, self._scratch, self._streams = {}, None, None
+
+    def probe(self) -> None:
+        """See whether the engines could be loaded: their files, and TensorRT itself.
+
+        Raises:
+            EngineError: A file is not what was built.
+            BackendError: TensorRT or the GPU does not work.
+        """
+        for engine in self._stored.manifest.engines:
+            self._stored.read(engine)
+        with self._device.active():
+            self._tensorrt.runtime()
 
     def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
         with self._lock, self._device.active():
@@ -93,7 +107,7 @@ class TensorRTBackend:
     def _load(self, direction: str) -> Pipeline:
         """Read, verify and deserialise the engines of a direction, and allocate what they need."""
         identity, spec = self._stored.manifest.identity, self._bundle.spec
-        runtime = self._tensorrt.trt.Runtime(self._tensorrt.logger)
+        runtime = self._tensorrt.runtime()
         graphs = identity.profile.cuda_graphs
         engines: list[LoadedEngine] = []
         try:
@@ -102,21 +116,23 @@ class TensorRTBackend:
                 engines.append(LoadedEngine(self._tensorrt, runtime, engine, data, graphs=graphs))
             if self._streams is None:
                 self._streams = Streams.of(self._device)
-            self._share_scratch(engines)
+            scratch = self._shared_scratch(max(engine.scratch for engine in engines))
         except BaseException:
             for loaded in engines:
                 loaded.close()
             raise
-        longest = identity.profile.max_latents
-        axes: Callable[[int], Axes] = spec.axes_of_codes
-        if direction == "encode":
-            axes, (_, longest) = spec.axes_of_audio, spec.samples_range(longest)
+        axes: Callable[[int], Axes] = spec.axes_of_audio if direction == "encode" else spec.axes_of_codes
+        largest = []
+        for batch, latents in identity.profile.shapes:
+            longest = spec.samples_range(latents.greatest)[1] if direction == "encode" else latents.greatest
+            largest.append({"batch": batch.greatest, **axes(longest)})
         record = not self._tensorrt.records_graphs
-        return Pipeline(self._device, self._streams, engines, identity.profile, axes, longest, record=record)
+        pipeline = Pipeline(self._device, self._streams, engines, identity.profile, axes, largest, record=record)
+        pipeline.lend(scratch)
+        return pipeline
 
-    def _share_scratch(self, engines: list[LoadedEngine]) -> None:
+    def _shared_scratch(self, needed: int) -> Memory:
         """One working memory for all engines, as large as the largest needs; a larger one replaces it for all."""
-        needed = max(engine.scratch for engine in engines)
         if self._scratch is None or self._scratch.size < needed:
             if self._streams:
                 self._streams.synchronize()
@@ -125,8 +141,7 @@ class TensorRTBackend:
                 pipeline.lend(self._scratch)
             if old:
                 old.free()
-        for engine in engines:
-            engine.lend(self._scratch)
+        return self._scratch
 
 
 def _close(reference: weakref.ref[TensorRTBackend]) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from apcodec_deploy.errors import EngineError, require
+from apcodec_deploy.errors import BackendError, EngineError, require
 
 AUTO = "auto"
 _log = logging.getLogger(__name__)
@@ -105,6 +107,37 @@ class TensorRT:
     def logger(self) -> Any:
         """The one logger of this process; TensorRT ignores all but the first. ``last`` holds its last error."""
         return _logger(self.trt)
+
+    @property
+    def why(self) -> str:
+        """What TensorRT last complained of, in the call at hand."""
+        return self.logger.last or "it gave no reason"
+
+    @contextmanager
+    def calls(self, what: str) -> Iterator[None]:
+        """Call TensorRT: what its bindings raise, which share no base, becomes ours.
+
+        Args:
+            what: What is asked of it, for the message.
+
+        Raises:
+            BackendError: The bindings raised.
+        """
+        self.logger.last = ""
+        try:
+            yield
+        except (TypeError, RuntimeError, ValueError) as error:
+            reasons = "; ".join(each for each in (str(error), self.logger.last) if each)
+            raise BackendError(f"{self.title} did not {what}: {reasons}") from error
+
+    def runtime(self) -> Any:
+        """A new runtime, which loads engines.
+
+        Raises:
+            BackendError: TensorRT does not work here; a driver that is too old for it, mostly.
+        """
+        with self.calls("start"):
+            return self.trt.Runtime(self.logger)
 
 
 @functools.cache

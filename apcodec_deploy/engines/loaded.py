@@ -1,20 +1,19 @@
-"""An engine in TensorRT's hands: each call checked, each disagreement with its manifest found before the first one."""
+"""An engine in TensorRT's hands: each disagreement with its manifest is found before the first call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from apcodec_deploy.cuda.device import Memory, Stream
+from apcodec_deploy.engines.context import Context
 from apcodec_deploy.engines.flavour import TensorRT
 from apcodec_deploy.engines.manifest import Engine
-from apcodec_deploy.errors import BackendError, EngineError
+from apcodec_deploy.errors import EngineError
 
 _TYPES = {"float32": "FLOAT", "int32": "INT32"}
 
 
 class LoadedEngine:
-    """A deserialised engine with one execution context, which one thread uses at a time."""
+    """A deserialised engine."""
 
     def __init__(self, tensorrt: TensorRT, runtime: Any, engine: Engine, data: bytes, *, graphs: bool) -> None:
         """Deserialise an engine whose checksum was verified.
@@ -30,94 +29,51 @@ class LoadedEngine:
             EngineError: TensorRT does not take it, or it is not what the manifest says.
         """
         self.manifest = engine
-        self._trt, self._title = tensorrt.trt, tensorrt.title
-        self._logger, self._runtime = tensorrt.logger, runtime
-        self._engine = runtime.deserialize_cuda_engine(data)
+        self._tensorrt, self._runtime = tensorrt, runtime
+        self._graphs = graphs and tensorrt.records_graphs
+        with tensorrt.calls(f"load the engine {engine.name}"):
+            self._engine = runtime.deserialize_cuda_engine(data)
         if self._engine is None:
-            raise EngineError(f"{self._title} cannot load the engine {engine.name}: {self._why()}; build it again")
+            raise EngineError(f"{tensorrt.title} cannot load the engine {engine.name}: {tensorrt.why}; build it again")
         self._check()
-        self._context = self._create_context(graphs=graphs and tensorrt.records_graphs)
-        if self._context is None:
-            raise EngineError(f"{self._title} cannot run the engine {engine.name}: {self._why()}")
-        self._selected: int | None = None
 
     @property
     def scratch(self) -> int:
         """Bytes of working memory that it needs, whatever the shapes."""
         return int(self._engine.device_memory_size_v2)
 
-    def lend(self, scratch: Memory) -> None:
-        """Give it working memory, which no other engine may use at the same time."""
-        self._context.set_device_memory(scratch.address, scratch.size)
-
-    def bind(self, name: str, memory: Memory) -> None:
-        """Say where an input is, or where an output goes.
+    def context(self) -> Context:
+        """A new context, which keeps its shapes and addresses and uses the working memory that it is lent.
 
         Raises:
-            BackendError: TensorRT refuses.
+            EngineError: There is none to be had, for lack of memory mostly.
         """
-        self._demand(self._context.set_tensor_address(name, memory.address), f"take an address for {name}")
-
-    def select(self, index: int, stream: Stream) -> bool:
-        """Switch to an optimisation profile; whether it was another one."""
-        if index == self._selected:
-            return False
-        done = self._context.set_optimization_profile_async(index, stream.handle)
-        self._demand(done, f"switch to optimisation profile {index}")
-        self._selected = index
-        return True
-
-    def reshape(self, axes: Mapping[str, int]) -> None:
-        """Set the shapes of all inputs, within the selected profile.
-
-        Raises:
-            BackendError: TensorRT refuses them, or derives other output shapes than we do.
-        """
-        for binding in self.manifest.bindings:
-            if not binding.output:
-                shape = binding.shape(axes)
-                self._demand(self._context.set_input_shape(binding.name, shape), f"take {binding.name} of {shape}")
-        try:
-            unknown = self._context.infer_shapes()
-        except RuntimeError as error:
-            raise BackendError(f"{self._title} cannot derive shapes in {self.manifest.name}: {error}") from error
-        if unknown:
-            raise BackendError(f"{self._title} lacks the shape of {', '.join(unknown)} in {self.manifest.name}")
-        for binding in self.manifest.bindings:
-            found, expected = tuple(self._context.get_tensor_shape(binding.name)), binding.shape(axes)
-            if found != expected:
-                raise BackendError(f"{self.manifest.name} gives {binding.name} of {found}; {expected} is expected")
-
-    def enqueue(self, stream: Stream) -> None:
-        """Queue one call.
-
-        Raises:
-            BackendError: TensorRT refuses, which some versions tell by nothing but this.
-        """
-        self._demand(self._context.execute_async_v3(stream.handle), "run")
+        trt, made = self._tensorrt.trt, None
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        with self._tensorrt.calls(f"make a context for {self.manifest.name}"):
+            if self._graphs:
+                config = self._engine.create_runtime_config()
+                config.set_execution_context_allocation_strategy(strategy)
+                config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+                made = self._engine.create_execution_context(config)
+            else:
+                made = self._engine.create_execution_context(strategy)
+        if made is None:
+            why = self._tensorrt.why
+            raise EngineError(f"{self._tensorrt.title} cannot run the engine {self.manifest.name}: {why}")
+        return Context(self._tensorrt, self.manifest, made)
 
     def close(self) -> None:
-        """Let go of context, engine and runtime, in this order."""
-        self._context = None
+        """Let go of engine and runtime, in this order; its contexts must be gone."""
         self._engine = None
         self._runtime = None
-
-    def _create_context(self, *, graphs: bool) -> Any:
-        """A context that uses the working memory it is given, and records graphs where the flavour can."""
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        if not graphs:
-            return self._engine.create_execution_context(strategy)
-        config = self._engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(strategy)
-        config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return self._engine.create_execution_context(config)
 
     def _check(self) -> None:
         """Hold names, directions, types and dimensions against the manifest."""
         held = {}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
-            output = self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.OUTPUT
+            output = self._engine.get_tensor_mode(name) == self._tensorrt.trt.TensorIOMode.OUTPUT
             dims = tuple(self._engine.get_tensor_shape(name))
             held[name] = (output, self._engine.get_tensor_dtype(name).name, dims)
         expected = {
@@ -138,13 +94,6 @@ class LoadedEngine:
                 )
         if extra := sorted(held.keys() - expected.keys()):
             raise EngineError(f"the engine {self.manifest.name} also has {', '.join(extra)}; build it again")
-
-    def _demand(self, done: object, what: str) -> None:
-        if not done:
-            raise BackendError(f"{self._title} did not {what} in {self.manifest.name}: {self._why()}")
-
-    def _why(self) -> str:
-        return self._logger.last or "it gave no reason"
 
 
 def _compatible(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.cuda.device import Device, Event, Graph, HostMemory, Memory, Stream
+from apcodec_deploy.engines.context import Context
 from apcodec_deploy.engines.loaded import LoadedEngine
 from apcodec_deploy.engines.manifest import Binding
 from apcodec_deploy.engines.profile import Profile
 
 Axes = Mapping[str, int]
 _Key = tuple[int, int, int]
-"""What a recording holds: the slot, the rows and their samples."""
+"""What the shapes of a call follow from: the optimisation profile, the rows and their samples."""
 SLOTS = 2
 _log = logging.getLogger(__name__)
 
@@ -68,11 +70,25 @@ class _Side:
 
 @dataclass(slots=True)
 class _Slot:
-    """What one chunk needs from its copy in to its copy out."""
+    """What one chunk needs from its copy in to its copy out.
+
+    Its engines have contexts of its own: shapes and addresses then stay from call to call, and a recording, which holds
+    its contexts as they were, is void only when this slot is given another shape.
+    """
 
     input: _Side
     output: _Side
     computed: Event
+    contexts: list[Context]
+    key: _Key | None = None
+    graph: Graph | None = None
+
+    def void(self) -> None:
+        """Forget the shapes, and with them the recording; nothing of it may be queued."""
+        self.key = None
+        graph, self.graph = self.graph, None
+        if graph:
+            graph.free()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +96,12 @@ class _Chunk:
     """Rows that are computed together, in one slot.
 
     Attributes:
-        number: Of the slot.
         slot: Where they are.
         start: The first one's place among all rows.
         count: How many they are.
         sizes: The axes of what is computed, which can be more rows than that.
     """
 
-    number: int
     slot: _Slot
     start: int
     count: int
@@ -109,7 +123,7 @@ class Pipeline:
         engines: Sequence[LoadedEngine],
         profile: Profile,
         axes: Callable[[int], Axes],
-        longest: int,
+        largest: Sequence[Axes],
         *,
         record: bool,
     ) -> None:
@@ -121,28 +135,26 @@ class Pipeline:
             engines: In the order in which they run; each takes what the one before gives.
             profile: What they were built for.
             axes: The dynamic axes for a length of the rows.
-            longest: The longest rows, in their own unit.
+            largest: For each optimisation profile, all axes of the most and longest rows that it takes.
             record: Whether to record calls of the profile's usual shape as CUDA graphs.
         """
         self._device, self._streams, self._engines = device, streams, list(engines)
         self._profile, self._axes, self._records = profile, axes, record and profile.cuda_graphs
-        most = {"batch": profile.max_batch, **axes(longest)}
         (first,) = (each for each in self._engines[0].manifest.bindings if not each.output)
         (last,) = (each for each in self._engines[-1].manifest.bindings if each.output)
         self._owned: list[Memory | HostMemory] = []
         self._between: dict[str, Memory] = {}
         self._slots: list[_Slot] = []
-        self._graphs: dict[_Key, Graph] = {}
-        self._seen: set[_Key] = set()
         try:
             for engine in self._engines:
                 for binding in engine.manifest.bindings:
                     if binding.name in (first.name, last.name) or binding.name in self._between:
                         continue
-                    self._between[binding.name] = self._allocate(binding, most)
+                    self._between[binding.name] = self._allocate(binding, largest)
             for _ in range(SLOTS):
-                ahead, back = (self._side(binding, most) for binding in (first, last))
-                self._slots.append(_Slot(ahead, back, device.event()))
+                ahead, back = (self._side(binding, largest) for binding in (first, last))
+                contexts = [engine.context() for engine in self._engines]
+                self._slots.append(_Slot(ahead, back, device.event(), contexts))
         except BaseException:
             self.close()
             raise
@@ -167,7 +179,7 @@ class Pipeline:
                 count = min(batch.greatest, len(rows) - start)
                 # No fewer rows than the profile takes; those beyond the clip's are silence, and dropped.
                 sizes = {"batch": max(count, batch.least), **axes}
-                chunk = _Chunk(number % SLOTS, self._slots[number % SLOTS], start, count, sizes)
+                chunk = _Chunk(self._slots[number % SLOTS], start, count, sizes)
                 self._queue(chunk, rows[start : start + count], index)
                 queued.append(chunk)
             for chunk in queued:
@@ -180,28 +192,34 @@ class Pipeline:
 
     def lend(self, scratch: Memory) -> None:
         """Give the engines another working memory; nothing may be queued. Recordings hold the old one."""
-        self._forget_graphs()
-        for engine in self._engines:
-            engine.lend(scratch)
+        for slot in self._slots:
+            slot.void()
+            for context in slot.contexts:
+                context.lend(scratch)
 
     def close(self) -> None:
-        """Give everything back; nothing may be queued any more."""
-        self._forget_graphs()
-        for engine in self._engines:
-            engine.close()
-        for memory in self._owned:
-            memory.free()
+        """Give everything back, whatever fails meanwhile; nothing may be queued any more."""
+        engines, slots, owned = self._engines, self._slots, self._owned
         self._engines, self._slots, self._between, self._owned = [], [], {}, []
+        with ExitStack() as stack:  # in reverse order: recordings, contexts, engines, memory
+            for memory in owned:
+                stack.callback(memory.free)
+            for engine in engines:
+                stack.callback(engine.close)
+            for slot in slots:
+                for context in slot.contexts:
+                    stack.callback(context.close)
+                stack.callback(slot.void)
 
-    def _allocate(self, binding: Binding, sizes: Axes) -> Memory:
-        memory = self._device.allocate(_bytes(binding, sizes))
+    def _allocate(self, binding: Binding, largest: Sequence[Axes]) -> Memory:
+        memory = self._device.allocate(_bytes(binding, largest))
         self._owned.append(memory)
         return memory
 
-    def _side(self, binding: Binding, sizes: Axes) -> _Side:
-        host = self._device.pin(_bytes(binding, sizes))
+    def _side(self, binding: Binding, largest: Sequence[Axes]) -> _Side:
+        host = self._device.pin(_bytes(binding, largest))
         self._owned.append(host)
-        return _Side(binding, host, self._allocate(binding, sizes), self._device.event())
+        return _Side(binding, host, self._allocate(binding, largest), self._device.event())
 
     def _queue(self, chunk: _Chunk, rows: NDArray[Any], index: int) -> None:
         """Queue a chunk's copy in, its computing and its copy out."""
@@ -220,58 +238,50 @@ class Pipeline:
 
     def _compute(self, chunk: _Chunk, index: int) -> None:
         """Queue the engines, or replay their recording."""
-        switched = [engine.select(index, self._streams.compute) for engine in self._engines]
-        if any(switched):
-            self._forget_graphs()  # a recording holds the profile it was made with
-        key = (chunk.number, chunk.sizes["batch"], chunk.sizes["samples"])
-        if key not in self._graphs and key in self._seen:
-            self._record(key, chunk)
-        if key in self._graphs:
-            self._graphs[key].launch(self._streams.compute)
-            return
-        self._prepare(chunk)
-        self._launch()
+        slot, key = chunk.slot, (index, chunk.sizes["batch"], chunk.sizes["samples"])
+        if slot.key != key:
+            self._prepare(slot, index, chunk.sizes)
+            slot.key = key
+        elif self._records and slot.graph is None and self._usual(index, chunk.sizes):
+            self._record(slot)
+        if slot.graph is None:
+            self._launch(slot)
+        else:
+            slot.graph.launch(self._streams.compute)
+
+    def _usual(self, index: int, sizes: Axes) -> bool:
         batch, latents = self._profile.shapes[index]
-        if self._records and (chunk.sizes["batch"], chunk.sizes["latents"]) == (batch.usual, latents.usual):
-            self._seen.add(key)
+        return (sizes["batch"], sizes["latents"]) == (batch.usual, latents.usual)
 
-    def _record(self, key: _Key, chunk: _Chunk) -> None:
-        """Record the engines for a slot and shape. Where that fails, calls go one by one from now on.
+    def _record(self, slot: _Slot) -> None:
+        """Record the engines of a slot as they ran last time: TensorRT asks for one plain call of a shape before.
 
-        TensorRT asks for one plain call after the latest change of shapes, in which it may do what a recording must not
-        hold; its result is written again by the first replay.
+        Where that fails, calls go one by one from now on.
         """
-        self._prepare(chunk)
-        self._launch()
         self._streams.compute.synchronize()
         try:
-            self._graphs[key] = self._device.record(self._streams.compute, self._launch)
+            slot.graph = self._device.record(self._streams.compute, partial(self._launch, slot))
         except Exception as error:
             _log.warning("CUDA graphs are off, calls go one by one: %s", error)
             self._records = False
-            self._forget_graphs()
 
-    def _prepare(self, chunk: _Chunk) -> None:
-        """Tell the engines shapes and addresses."""
-        ends = {side.binding.name: side.memory for side in (chunk.slot.input, chunk.slot.output)}
-        for engine in self._engines:
-            engine.reshape(chunk.sizes)
-            for binding in engine.manifest.bindings:
-                engine.bind(binding.name, ends.get(binding.name) or self._between[binding.name])
-
-    def _launch(self) -> None:
-        for engine in self._engines:
-            engine.enqueue(self._streams.compute)
-
-    def _forget_graphs(self) -> None:
-        """Free the recordings, once none of them runs."""
-        if self._graphs:
+    def _prepare(self, slot: _Slot, index: int, sizes: Axes) -> None:
+        """Tell the contexts of a slot their optimisation profile, shapes and addresses."""
+        if slot.graph:
             self._streams.compute.synchronize()
-        for graph in self._graphs.values():
-            graph.free()
-        self._graphs.clear()
-        self._seen.clear()
+        slot.void()
+        ends = {side.binding.name: side.memory for side in (slot.input, slot.output)}
+        for context in slot.contexts:
+            context.select(index, self._streams.compute)
+            context.reshape(sizes)
+            for binding in context.engine.bindings:
+                context.bind(binding.name, ends.get(binding.name) or self._between[binding.name])
+
+    def _launch(self, slot: _Slot) -> None:
+        for context in slot.contexts:
+            context.enqueue(self._streams.compute)
 
 
-def _bytes(binding: Binding, sizes: Axes) -> int:
-    return int(np.prod(binding.shape(sizes))) * np.dtype(binding.dtype).itemsize
+def _bytes(binding: Binding, largest: Sequence[Axes]) -> int:
+    """What the largest of several shapes takes."""
+    return max(int(np.prod(binding.shape(sizes))) for sizes in largest) * np.dtype(binding.dtype).itemsize

@@ -46,7 +46,7 @@ class Library:
         self.cuda.launched += 1
         for operation in self.cuda.graphs[int(executable.value or 0)]:
             if not operation.replayable():
-                raise Misuse("a graph is replayed that was recorded with another profile or working memory")
+                raise Misuse("a graph is replayed that was recorded with other shapes, addresses or working memory")
             for memory in operation.memory:
                 self.cuda.at(int(memory), 0)  # a graph outlives nothing that it needs
             self.cuda.streams[int(stream.value or 0)].add(operation)

@@ -154,7 +154,8 @@ class Context:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
     scratch: tuple[int, int] | None = None
-    switches: int = 0
+    changes: int = 0
+    ran: int = -1
     busy: threading.Lock = field(default_factory=threading.Lock)
 
     def set_device_memory(self, memory: int, size: int) -> None:
@@ -162,13 +163,14 @@ class Context:
             raise Misuse(f"{size} bytes of working memory, {self.engine.device_memory_size_v2} are needed")
         self._cuda.at(memory, size)
         self.scratch = (memory, size)
+        self.changes += 1
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         self._stream(stream)
         if not 0 <= index < len(self.engine.shapes):
             return False
         self.profile, self.shapes = index, {}
-        self.switches += 1
+        self.changes += 1
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -181,6 +183,7 @@ class Context:
             self.engine.logger.log(_Severity.ERROR, f"{name} of {shape} is outside of [{least}, {greatest}]")
             return False
         self.shapes[name] = tuple(shape)
+        self.changes += 1
         return True
 
     def infer_shapes(self) -> list[str]:
@@ -201,6 +204,7 @@ class Context:
         if self.engine.module.faults.address or name not in self.engine.inputs | self.engine.outputs:
             return False
         self.addresses[name] = address
+        self.changes += 1
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
@@ -215,6 +219,8 @@ class Context:
         engine, cuda = self.engine, self._cuda
         cuda.require_context()
         stream = self._stream(stream_handle)
+        if stream.recording is not None and self.ran != self.changes:
+            raise Misuse("a call is recorded before a plain one of its shapes and addresses has run")
         faults = engine.module.faults
         if faults.enqueue_after is not None:
             faults.enqueue, faults.enqueue_after = faults.enqueue_after == 0, max(faults.enqueue_after - 1, 0)
@@ -245,13 +251,10 @@ class Context:
             for name, result in engine.run({name: view(name).copy() for name in engine.inputs}).items():
                 view(name)[:] = result
 
-        state = (self.profile, self.scratch, self.switches)
-        operation = Operation(
-            run=run,
-            memory=(*memory.values(), scratch),
-            replayable=lambda: state == (self.profile, self.scratch, self.switches),
-        )
+        changes = self.changes
+        operation = Operation(run=run, memory=(*memory.values(), scratch), replayable=lambda: changes == self.changes)
         stream.add(operation)
+        self.ran = self.changes
         return True
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:

@@ -26,9 +26,13 @@ class Loader:
         self.tensorrt = TensorRT(FLAVOURS["tensorrt"], TensorRTModule(cuda))
         (self.engine,) = stored.manifest.chain("encode")
         self.data = stored.read(self.engine)
+        with self.device.active():
+            self.runtime = self.tensorrt.runtime()
 
     def load(self, engine: Engine | None = None, data: bytes | None = None) -> LoadedEngine:
-        runtime = self.tensorrt.trt.Runtime(self.tensorrt.logger)
+        return self.load_on(self.tensorrt.runtime(), engine, data)
+
+    def load_on(self, runtime: Any, engine: Engine | None = None, data: bytes | None = None) -> LoadedEngine:
         return LoadedEngine(self.tensorrt, runtime, engine or self.engine, data or self.data, graphs=False)
 
 
@@ -70,27 +74,43 @@ def test_bindings_beyond_the_manifest_are_refused(loader: Loader) -> None:
 
 
 def test_shapes_outside_the_profile_are_refused_with_tensorrts_reason(loader: Loader) -> None:
-    engine = loader.load()
-    engine.select(0, loader.device.stream())
+    context = loader.load().context()
+    context.select(0, loader.device.stream())
     with pytest.raises(BackendError, match=r"did not take audio of \(1, 9999999\) in encode: audio of .* is outside"):
-        engine.reshape({"batch": 1, "samples": 9_999_999, "latents": 31_250})
+        context.reshape({"batch": 1, "samples": 9_999_999, "latents": 31_250})
 
 
 def test_output_shapes_that_tensorrt_derives_otherwise_are_refused(loader: Loader) -> None:
-    engine = loader.load()
-    engine.select(0, loader.device.stream())
+    context = loader.load().context()
+    context.select(0, loader.device.stream())
     with pytest.raises(BackendError, match=r"gives codes of \(1, 4, 20\); \(1, 4, 19\) is expected"):
-        engine.reshape({"batch": 1, "samples": 6399, "latents": 19})
+        context.reshape({"batch": 1, "samples": 6399, "latents": 19})
 
 
 def test_a_profile_that_does_not_exist_is_refused(loader: Loader) -> None:
     with pytest.raises(BackendError, match="did not switch to optimisation profile 7"):
-        loader.load().select(7, loader.device.stream())
+        loader.load().context().select(7, loader.device.stream())
 
 
-def test_selecting_tells_whether_anything_changed(loader: Loader) -> None:
-    engine, stream = loader.load(), loader.device.stream()
-    assert [engine.select(index, stream) for index in (1, 1, 0)] == [True, False, True]
+@pytest.mark.parametrize("error", [TypeError("factory function returned nullptr"), RuntimeError("CUDA too old")])
+def test_what_tensorrts_bindings_raise_becomes_ours(loader: Loader, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    loader.tensorrt.trt.Runtime = fail
+    with pytest.raises(BackendError, match=f"did not start: {error}"):
+        loader.tensorrt.runtime()
+    context = loader.load_on(loader.runtime).context()
+    context.select(0, loader.device.stream())
+    context._context.infer_shapes = fail
+    with pytest.raises(BackendError, match=f"did not derive the shapes of encode: {error}"):
+        context.reshape({"batch": 1, "samples": 6399, "latents": 20})
+
+
+def test_a_reason_is_that_of_the_call_at_hand(loader: Loader) -> None:
+    loader.tensorrt.logger.log(loader.tensorrt.trt.ILogger.Severity.ERROR, "another engine's")
+    with pytest.raises(BackendError, match="profile 7 in encode: it gave no reason"):
+        loader.load().context().select(7, loader.device.stream())
 
 
 def test_every_binding_of_the_manifest_has_a_known_type(stored: StoredSet) -> None:

@@ -8,6 +8,7 @@ CUDA's memory can only be freed where the GPU is current.
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
 from apcodec_deploy.errors import ApcodecError, EngineError
 from apcodec_deploy.precision import AUTO, FLOAT32
 
+_log = logging.getLogger(__name__)
+
 
 class TensorRTBackend:
     """Runs a set of engines; each direction is loaded when it is first needed."""
@@ -44,7 +47,7 @@ class TensorRTBackend:
         require_fit(bundle, stored, tensorrt, device.gpu)
         identity = stored.manifest.identity
         self.reason = reason
-        self.precision = identity.precision
+        self.precision = stored.manifest.precision
         self.batch_limit = SLOTS * identity.profile.max_batch
         self._bundle, self._stored, self._tensorrt, self._device = bundle, stored, tensorrt, device
         self._lock = threading.Lock()
@@ -193,14 +196,14 @@ def open_tensorrt(
     opened = open_device(device)
     if engines is not None:
         stored = StoredSet.open(Path(engines))
-        if precision not in (AUTO, stored.manifest.identity.precision):
-            raise EngineError(f"the engines in {engines} are {stored.manifest.identity.precision}, not {precision}")
-        return TensorRTBackend(bundle, stored, _flavour_of(stored), opened, reason=reason)
+        if precision not in (AUTO, stored.manifest.precision):
+            raise EngineError(f"the engines in {engines} are {stored.manifest.precision}, not {precision}")
+        return _proven(bundle, stored, opened, reason)
     refused = []
-    found = [each for each in stored_sets(bundle) if precision in (AUTO, each.manifest.identity.precision)]
-    for stored in sorted(found, key=lambda each: each.manifest.identity.precision == FLOAT32):
+    found = [each for each in stored_sets(bundle) if precision in (AUTO, each.manifest.precision)]
+    for stored in sorted(found, key=lambda each: each.manifest.precision == FLOAT32):
         try:
-            return TensorRTBackend(bundle, stored, _flavour_of(stored), opened, reason=reason)
+            return _proven(bundle, stored, opened, reason)
         except ApcodecError as error:
             refused.append(str(error))
     if refused:
@@ -211,5 +214,11 @@ def open_tensorrt(
     )
 
 
-def _flavour_of(stored: StoredSet) -> TensorRT:
-    return flavour_named(stored.manifest.identity.flavour).load()
+def _proven(bundle: Bundle, stored: StoredSet, device: Device, reason: str) -> TensorRTBackend:
+    """A set that may run here, and whose files and TensorRT are as they should be."""
+    tensorrt = flavour_named(stored.manifest.identity.flavour).load()
+    backend = TensorRTBackend(bundle, stored, tensorrt, device, reason=reason)
+    backend.probe()
+    if not stored.manifest.checked_on(device.gpu.name):
+        _log.warning("the engines in %s were not checked on %s; 'apcodec build' does it", stored.path, device.gpu.name)
+    return backend

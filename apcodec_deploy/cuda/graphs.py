@@ -52,7 +52,7 @@ def record(library: Any, stream: Stream, enqueue: Callable[[], None]) -> CudaGra
     _check(library, "cuStreamBeginCapture_v2", queue, ctypes.c_int(_THREAD_LOCAL))
     try:
         enqueue()
-    except Exception:
+    except BaseException:  # Ctrl-C, too, must not leave the stream recording
         library.cuStreamEndCapture(queue, ctypes.byref(graph))  # whatever it says, the recording is over
         if graph:
             library.cuGraphDestroy(graph)

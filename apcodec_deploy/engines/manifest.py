@@ -16,6 +16,7 @@ from typing import Any
 from apcodec_deploy.engines.flavour import flavour_named
 from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.errors import EngineError
+from apcodec_deploy.precision import FLOAT32, SHORT
 
 FORMAT = "apcodec-engines"
 FORMAT_VERSION = 1
@@ -104,6 +105,9 @@ class Identity:
         target = Target(
             gpu=values["target"]["gpu"], compute_capabilities=tuple(values["target"]["compute_capabilities"])
         )
+        flavour_named(values["flavour"])
+        if values["precision"] not in SHORT or not target.compute_capabilities:
+            raise EngineError(f"precision {values['precision']!r} for {target} makes no set")
         return cls(**{**values, "profile": Profile.from_dict(values["profile"]), "target": target})
 
 
@@ -232,6 +236,16 @@ class EngineSet:
         """The manifest as it stands on disk, with a checksum of itself."""
         values = self.to_dict()
         return json.dumps(values | {"checksum": _checksum(values)}, indent=2) + "\n"
+
+    def checked_on(self, gpu: str) -> bool:
+        """Whether every engine passed its check on a kind of GPU; those for several are finished on each of them."""
+        return all(engine.check is not None and engine.check.get("gpu") == gpu for engine in self.engines)
+
+    @property
+    def precision(self) -> str:
+        """What the networks really compute in: ``float32`` where all engines fell back to it."""
+        held = {engine.precision for engine in self.engines}
+        return self.identity.precision if self.identity.precision in held else FLOAT32
 
     def chain(self, direction: str) -> tuple[Engine, ...]:
         """The engines of ``encode`` or ``decode``, in the order in which they run.

@@ -62,7 +62,7 @@ def accept(
             if not check.passed:
                 raise BuildError(_failure(direction, check, tensorrt))
         for engine in draft.manifest.chain(direction):
-            draft = _with(draft, replace(engine, check=check.to_dict()))
+            draft = _with(draft, replace(engine, check={"gpu": device.gpu.name, **check.to_dict()}))
     return draft
 
 
@@ -86,20 +86,14 @@ def _check(direction: str, draft: StoredSet, bundle: Bundle, tensorrt: TensorRT,
 
 
 def _sizes(profile: Profile) -> list[tuple[int, int]]:
-    """Batches and latents that between them use every optimisation profile, each at its usual batch."""
+    """Batches and latents that between them use every optimisation profile that any call can get."""
     found = []
     for index, (batch, latents) in enumerate(profile.shapes):
-        tried = (
-            latents.usual,
-            latents.usual - 1,
-            (latents.least + latents.usual) // 2,
-            latents.least,
-            latents.greatest,
-        )
-        for length in tried:
-            if length in latents and profile.best(batch.usual, length) == index:
-                found.append((batch.usual, length))
-                break
+        middle = (latents.least + latents.usual) // 2
+        lengths = (latents.usual, latents.usual - 1, middle, latents.least, latents.greatest)
+        sizes = [(rows, length) for rows in (batch.usual, batch.greatest, batch.least) for length in lengths]
+        fitting = [(rows, each) for rows, each in sizes if each in latents and profile.best(rows, each) == index]
+        found += fitting[:1]
     return found
 
 

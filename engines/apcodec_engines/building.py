@@ -144,7 +144,8 @@ class _Build:
         )
 
     def _compile(self, each: Network, work: Path) -> Engine:
-        compiler = Compiler(self.tensorrt.flavour, self.identity, self.bundle.spec, work, self._timings())
+        device = self.gpu.index if self.gpu and not self.tensorrt.ahead_of_time else None
+        compiler = Compiler(self.tensorrt.flavour, self.identity, self.bundle.spec, work, self._timings(), device)
         result = compiler.run(each, lambda share: self.report(f"building {each.name} in {each.precision}", share))
         data = (work / "engine").read_bytes()
         digest = hashlib.sha256(data).hexdigest()

@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from apcodec_deploy.cuda.device import open_device
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
 from apcodec_deploy.errors import ApcodecError, BuildError
 from apcodec_engines.audit import check_products, layer_types
@@ -42,6 +43,8 @@ class Request:
         products: The expected type of each convolution and product.
         compute_capabilities: What to compile for ahead of time, like ``8.9``; empty for the GPU at hand.
         timing_cache: A file of timings to use and renew; None for none.
+        device: Number of the GPU to tune on; None where none is needed.
+        graphs: Whether the engine must suit the recording of CUDA graphs.
     """
 
     flavour: str
@@ -51,6 +54,8 @@ class Request:
     products: dict[str, str]
     compute_capabilities: tuple[str, ...] = ()
     timing_cache: str | None = None
+    device: int | None = None
+    graphs: bool = False
 
     def to_json(self) -> str:
         """For the process's stdin."""
@@ -77,6 +82,9 @@ def compile_engine(tensorrt: TensorRT, request: Request, emit: Emit) -> dict[str
     check_products(network, request.products)
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
+    if request.graphs and hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # TensorRT-RTX records only engines that allocate nothing themselves.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     config.progress_monitor = _monitor(trt, emit)
     for shapes in request.shapes:
         profile = builder.create_optimization_profile()
@@ -179,7 +187,9 @@ def main() -> int:
     )
     logging.getLogger().addHandler(_Events(emit))
     try:
-        emit({"result": compile_engine(flavour_named(request.flavour).load(), request, emit)})
+        tensorrt = flavour_named(request.flavour).load()
+        with nullcontext() if request.device is None else open_device(request.device).active():
+            emit({"result": compile_engine(tensorrt, request, emit)})
     except ApcodecError as error:
         emit({"error": str(error)})
         return 1

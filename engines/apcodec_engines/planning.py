@@ -9,7 +9,7 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Gpu, open_device
 from apcodec_deploy.engines.flavour import AUTO, FLAVOURS, Flavour, TensorRT, flavour_named
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Identity, Target
-from apcodec_deploy.engines.store import PRIVATE, StoredSet, cache_root, check_private, graph_keys, slot
+from apcodec_deploy.engines.store import PRIVATE, StoredSet, check_private, graph_keys, sets_of, slot
 from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError, OutputError
 from apcodec_deploy.precision import FLOAT16, FLOAT32, precision_named
 from apcodec_engines.compiler import FLAGS
@@ -86,9 +86,9 @@ def staleness(path: Path, wanted: Identity, gpu: Gpu | None = None) -> tuple[str
         for direction in FUSED:
             for engine in stored.manifest.chain(direction):
                 stored.read(engine)
-        unchecked = any(engine.check is None for engine in stored.manifest.engines)
-        if gpu is not None and unchecked and not wanted.target.refusal(gpu.name, gpu.compute_capability):
-            found.append(f"the engines were never run, and {gpu.name} can")
+        runs_here = gpu is not None and not wanted.target.refusal(gpu.name, gpu.compute_capability)
+        if gpu is not None and runs_here and not stored.manifest.checked_on(gpu.name):
+            found.append(f"the engines are stale: they were not checked on {gpu.name}")
     except EngineError as error:
         return (str(error),)
     return tuple(found)
@@ -132,9 +132,7 @@ def place(bundle: Bundle, options: BuildOptions, identity: Identity) -> Path:
     path = options.out if options.out is not None else slot(bundle, identity)
     try:
         if options.out is None:
-            root = cache_root()
-            root.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
-            root.chmod(PRIVATE)
+            sets_of(bundle).mkdir(parents=True, exist_ok=True, mode=PRIVATE)
         # What goes elsewhere may be for others to run, an image's service user for one.
         path.mkdir(parents=True, exist_ok=True, mode=PRIVATE if options.out is None else 0o755)
     except OSError as error:

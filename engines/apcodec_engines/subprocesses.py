@@ -31,6 +31,7 @@ class Compiler:
         spec: The model's numbers.
         work: A directory for files in between; the engine is called ``engine`` there.
         timings: A timing cache.
+        device: Number of the GPU to tune on; None where engines are compiled ahead of time.
     """
 
     flavour: Flavour
@@ -38,6 +39,7 @@ class Compiler:
     spec: ModelSpec
     work: Path
     timings: Path | None
+    device: int | None = None
 
     def run(self, network: Network, progress: Callable[[float], None]) -> dict[str, Any]:
         """Build one engine.
@@ -57,6 +59,8 @@ class Compiler:
             products=dict(network.products),
             compute_capabilities=() if self.identity.target.gpu else self.identity.target.compute_capabilities,
             timing_cache=str(self.timings) if self.timings else None,
+            device=self.device,
+            graphs=self.identity.profile.cuda_graphs,
         )
         command = [sys.executable, "-m", "apcodec_engines.compiler"]
         pipe = subprocess.PIPE
@@ -98,7 +102,11 @@ def _follow(lines: Iterable[str], progress: Callable[[float], None]) -> tuple[di
     logged: list[str] = []
     outermost: str | None = None
     for line in lines:
-        event = json.loads(line)
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut by its death, or not the builder's own
+            logged.append(line.strip())
+            continue
         if "log" in event:
             logged.append(event["log"]["text"])
         elif "progress" in event:

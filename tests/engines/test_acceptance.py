@@ -21,9 +21,11 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour, TensorRT
 from apcodec_deploy.engines.manifest import MANIFEST
+from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.engines.store import StoredSet
 from apcodec_deploy.errors import BuildError, EngineError
 from apcodec_engines import building, planning
+from apcodec_engines.acceptance import _sizes
 from apcodec_engines.building import build_engines
 from apcodec_engines.networks import Network
 from apcodec_engines.planning import BuildOptions
@@ -43,8 +45,11 @@ class Machine:
         machine = self
 
         class Compiler:
-            def __init__(self, flavour: Flavour, identity: Any, spec: Any, work: Path, timings: Path | None) -> None:
+            def __init__(
+                self, flavour: Flavour, identity: Any, spec: Any, work: Path, timings: Path | None, device: int | None
+            ) -> None:
                 self._identity, self._work, self._timings = identity, work, timings
+                assert device == (None if flavour.name == "rtx" else 0)
 
             def run(self, network: Network, progress: Callable[[float], None]) -> dict[str, Any]:
                 machine.built.append((network.name, network.precision))
@@ -136,13 +141,21 @@ def test_every_optimisation_profile_is_checked_at_its_usual_batch(
         build_engines(demo, options)
 
 
+def test_shapes_that_only_a_full_batch_gets_are_checked_too() -> None:
+    profile = Profile(
+        name="shadowed",
+        shapes=(Shapes(Range(1, 8, 32), Range(50, 50, 50)), Shapes(Range(1, 8, 64), Range(50, 50, 50))),
+    )
+    assert _sizes(profile) == [(8, 50), (64, 50)]
+
+
 def test_a_set_that_could_not_be_run_when_it_was_built_is_built_again_where_it_can(
     machine: Machine, demo: Bundle, options: BuildOptions
 ) -> None:
     stored = build_engines(demo, options).stored
     unchecked = tuple(replace(engine, check=None) for engine in stored.manifest.engines)
     (stored.path / MANIFEST).write_text(replace(stored.manifest, engines=unchecked).to_json())
-    assert build_engines(demo, options).reasons == ("the engines were never run, and Simulated GPU can",)
+    assert build_engines(demo, options).reasons == ("the engines are stale: they were not checked on Simulated GPU",)
 
 
 @pytest.mark.parametrize(("direction", "change"), [("decode", _nan), ("encode", _one_code)])

@@ -116,10 +116,17 @@ def test_the_manifest_tells_everything(demo: Bundle, cache: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
 def test_the_cache_is_the_users_own(demo: Bundle, cache: Path) -> None:
-    cache.mkdir(mode=0o777)
     built = build_engines(demo, OPTIONS)
-    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
     assert stat.S_IMODE(built.stored.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(built.stored.path.parent.stat().st_mode) & 0o022 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+def test_a_cache_that_is_there_keeps_its_permissions(demo: Bundle, cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(0o755)
+    build_engines(demo, OPTIONS)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o755
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from apcodec_deploy.engines.flavour import FLAVOURS
 from apcodec_deploy.engines.manifest import Identity, Target
 from apcodec_deploy.engines.profile import Range, Shapes
 from apcodec_deploy.errors import BuildError
+from apcodec_engines import compiler as process
 from apcodec_engines import subprocesses
+from apcodec_engines.compiler import Request
 from apcodec_engines.networks import Network, networks
 from apcodec_engines.profiles import resolve
 from apcodec_engines.subprocesses import Compiler, input_shapes
@@ -103,6 +107,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             "print(json.dumps({'log': {'severity': 'ERROR', 'text': 'no tactic'}}), flush=True); os.abort()",
             "ended with code -6: no tactic",
         ),
+        ("print('{\"log\": {\"sev', end='', flush=True); os.abort()", r"ended with code -6: \{"),
         ("print(json.dumps({'error': 'out of memory'})); sys.exit(1)", "quantizer: out of memory"),
     ],
 )
@@ -112,6 +117,30 @@ def test_a_process_that_dies_is_an_error_with_its_last_words(
     child(code)
     with pytest.raises(BuildError, match=words):
         compiler.run(quantizer, lambda share: None)
+
+
+def test_an_engine_is_tuned_on_the_gpu_that_it_is_for(
+    compiler: Compiler, quantizer: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[int] = []
+
+    class Device:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        @contextmanager
+        def active(self) -> Iterator[None]:
+            entered.append(self.index)
+            yield
+
+    request = Request(flavour="rtx", model="", output="", shapes=(), products={}, device=3)
+    monkeypatch.setattr(process, "open_device", Device)
+    monkeypatch.setattr(process, "compile_engine", lambda *_: {"on": list(entered)})
+    monkeypatch.setattr(process, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(process.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(request.to_json()))
+    assert process.main() == 0
+    assert entered == [3]
 
 
 def test_an_interrupt_kills_the_process(

@@ -38,6 +38,8 @@ def flavour(request: pytest.FixtureRequest, device: Device) -> Flavour:
     """Each TensorRT that is installed and can build for this GPU."""
     found = FLAVOURS[request.param]
     if not found.installed:
+        if os.environ.get("APCODEC_REQUIRE_TENSORRT") == found.name:
+            pytest.fail(f"{found.title} is not installed")
         pytest.skip(f"{found.title} is not installed")
     if found.name == "rtx" and device.gpu.compute_capability not in COMPUTE_CAPABILITIES:
         pytest.skip(f"TensorRT-RTX does not run on {device.gpu.name}")

@@ -145,8 +145,17 @@ def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
 def _tensorrt(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
     from apcodec_deploy.backends.tensorrt import open_tensorrt
 
+    def beyond() -> Backend:
+        return create(bundle, replace(options, name=ONNXRUNTIME))
+
     return open_tensorrt(
-        bundle, engines=options.engines, precision=options.precision, device=options.index, reason=reason
+        bundle,
+        engines=options.engines,
+        precision=options.precision,
+        device=options.index,
+        reason=reason,
+        # Where the choice is ours, building engines must not take away what worked without them.
+        beyond=beyond if options.name == AUTO and options.engines is None else None,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Gpu, Memory, open_device
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
@@ -37,9 +38,24 @@ class TensorRTBackend:
     name = "tensorrt"
 
     def __init__(
-        self, bundle: Bundle, stored: StoredSet, tensorrt: TensorRT, device: Device, *, reason: str = "asked for"
+        self,
+        bundle: Bundle,
+        stored: StoredSet,
+        tensorrt: TensorRT,
+        device: Device,
+        *,
+        reason: str = "asked for",
+        beyond: Callable[[], Backend] | None = None,
     ) -> None:
         """Take a set of engines that may run here.
+
+        Args:
+            bundle: The model.
+            stored: The engines.
+            tensorrt: What built them.
+            device: The GPU.
+            reason: Why this backend was taken.
+            beyond: Makes the backend for lengths that no optimisation profile takes; where None, they are an error.
 
         Raises:
             EngineError: It was built from other graphs, by another version, or for another GPU.
@@ -51,6 +67,8 @@ class TensorRTBackend:
         self.batch_limit = SLOTS * identity.profile.max_batch
         self._bundle, self._stored, self._tensorrt, self._device = bundle, stored, tensorrt, device
         self._lock = threading.Lock()
+        self._beyond = beyond
+        self._other: Backend | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._streams: Streams | None = None
         self._scratch: Memory | None = None
@@ -58,10 +76,14 @@ class TensorRTBackend:
         atexit.register(_close, weakref.ref(self))
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
+        if other := self._for_length(self._bundle.spec.latents(audio.shape[1])):
+            return other.encode(audio)
         codes: NDArray[np.int32] = self._run("encode", audio)
         return codes
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        if other := self._for_length(codes.shape[2]):
+            return other.decode(codes)
         audio: NDArray[np.float32] = self._run("decode", codes)
         return audio
 
@@ -84,6 +106,9 @@ class TensorRTBackend:
                 stack.callback(self._streams.synchronize)
 
     def _forget(self) -> None:
+        other, self._other = self._other, None
+        if other:
+            other.close()
         self._pipelines, self._scratch, self._streams = {}, None, None
 
     def probe(self) -> None:
@@ -97,6 +122,23 @@ class TensorRTBackend:
             self._stored.read(engine)
         with self._device.active():
             self._tensorrt.runtime()
+
+    def _for_length(self, latents: int) -> Backend | None:
+        """The other backend, for a length that the engines do not take and where there may be one."""
+        profile = self._stored.manifest.identity.profile
+        if self._beyond is None or profile.takes(latents):
+            return None
+        with self._lock:
+            if self._other is None:
+                self._other = self._beyond()
+                _log.warning(
+                    "the engines of profile %s take no %d latents: %s does it (%s)",
+                    profile.name,
+                    latents,
+                    self._other.name,
+                    self._other.reason,
+                )
+            return self._other
 
     def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
         with self._lock, self._device.active():
@@ -178,6 +220,7 @@ def open_tensorrt(
     precision: str = AUTO,
     device: int = 0,
     reason: str = "asked for",
+    beyond: Callable[[], Backend] | None = None,
 ) -> TensorRTBackend:
     """The backend on engines of a bundle: those of a directory, or the newest in the cache that may run here.
 
@@ -187,6 +230,7 @@ def open_tensorrt(
         precision: Of the engines; ``auto`` takes half precision where there is a choice.
         device: Number of the GPU.
         reason: Why this backend was taken.
+        beyond: As ``TensorRTBackend`` takes it.
 
     Raises:
         DeviceError: There is no GPU or no driver.
@@ -198,12 +242,12 @@ def open_tensorrt(
         stored = StoredSet.open(Path(engines))
         if precision not in (AUTO, stored.manifest.precision):
             raise EngineError(f"the engines in {engines} are {stored.manifest.precision}, not {precision}")
-        return _proven(bundle, stored, opened, reason)
+        return _proven(bundle, stored, opened, reason, beyond)
     refused = []
     found = [each for each in stored_sets(bundle) if precision in (AUTO, each.manifest.precision)]
     for stored in sorted(found, key=lambda each: each.manifest.precision == FLOAT32):
         try:
-            return _proven(bundle, stored, opened, reason)
+            return _proven(bundle, stored, opened, reason, beyond)
         except ApcodecError as error:
             refused.append(str(error))
     if refused:
@@ -214,10 +258,12 @@ def open_tensorrt(
     )
 
 
-def _proven(bundle: Bundle, stored: StoredSet, device: Device, reason: str) -> TensorRTBackend:
+def _proven(
+    bundle: Bundle, stored: StoredSet, device: Device, reason: str, beyond: Callable[[], Backend] | None
+) -> TensorRTBackend:
     """A set that may run here, and whose files and TensorRT are as they should be."""
     tensorrt = flavour_named(stored.manifest.identity.flavour).load()
-    backend = TensorRTBackend(bundle, stored, tensorrt, device, reason=reason)
+    backend = TensorRTBackend(bundle, stored, tensorrt, device, reason=reason, beyond=beyond)
     backend.probe()
     if not stored.manifest.checked_on(device.gpu.name):
         _log.warning("the engines in %s were not checked on %s; 'apcodec build' does it", stored.path, device.gpu.name)

@@ -88,6 +88,10 @@ class Profile:
         """The longest clip."""
         return max(shapes.latents.greatest for shapes in self.shapes)
 
+    def takes(self, latents: int) -> bool:
+        """Whether there are shapes for clips of so many latents."""
+        return any(latents in shapes.latents for shapes in self.shapes)
+
     def best(self, batch: int, latents: int) -> int:
         """The optimisation profile for so many clips of so many latents: the one that needs the fewest calls, and
         among those the least filling up.

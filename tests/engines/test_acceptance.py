@@ -108,6 +108,32 @@ def test_what_was_built_is_what_a_user_gets(machine: Machine, demo: Bundle, opti
     assert machine.cuda.allocations == {}
 
 
+def test_what_the_engines_do_not_take_still_works_where_the_choice_was_ours(
+    machine: Machine, demo: Bundle, options: BuildOptions, speech: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_engines(demo, options)
+    clip = speech[: 419 * 320]
+    with apcodec_deploy.load() as codec, apcodec_deploy.load(device="cpu") as plain:
+        encoded = codec.encode(clip, window="whole")
+        np.testing.assert_array_equal(encoded.codes, plain.encode(clip, window="whole").codes)
+        np.testing.assert_array_equal(codec.decode(encoded), plain.decode(encoded))
+    assert "the engines of profile small take no 420 latents: onnxruntime does it" in caplog.text
+    with apcodec_deploy.load(backend="tensorrt") as codec, pytest.raises(EngineError, match="a clip of 420 latents"):
+        codec.encode(clip, window="whole")
+
+
+def test_a_damaged_engine_is_passed_over_where_the_choice_was_ours(
+    machine: Machine, demo: Bundle, options: BuildOptions
+) -> None:
+    stored = build_engines(demo, options).stored
+    (stored.path / stored.manifest.engines[0].file).write_bytes(b"cut")
+    with apcodec_deploy.load() as codec:
+        assert codec.backend.name == "onnxruntime"
+        assert "has 3 bytes, engines.json says" in codec.backend.reason
+    with pytest.raises(EngineError, match=r"has 3 bytes, engines\.json says"):
+        apcodec_deploy.load(backend="tensorrt")
+
+
 def _corrupt_half(machine: Machine, direction: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Let engines of a direction in half precision give something else."""
     name = {"encode": "codes", "decode": "audio"}[direction]

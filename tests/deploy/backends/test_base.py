@@ -81,7 +81,10 @@ def test_tensorrt_is_taken_where_it_works(machine: Any) -> None:
     machine(driver=None, tensorrt=None, cuda=None)
     label, options = chosen()
     assert label == "tensorrt"
+    other = options.pop("beyond")()
     assert options == {"engines": None, "precision": "auto", "device": 0, "reason": "the fastest that works here"}
+    assert other[0] == "cuda"  # for lengths that the engines do not take
+    assert chosen(name="tensorrt")[1]["beyond"] is None
 
 
 def test_then_onnx_runtime_on_cuda_with_the_reason(machine: Any) -> None:

@@ -241,8 +241,10 @@ class Pipeline:
         slot, key = chunk.slot, (index, chunk.sizes["batch"], chunk.sizes["samples"])
         if slot.key != key:
             self._prepare(slot, index, chunk.sizes)
-            slot.key = key
-        elif self._records and slot.graph is None and self._usual(index, chunk.sizes):
+            self._launch(slot)
+            slot.key = key  # only now: what failed is no call that a recording may follow
+            return
+        if self._records and slot.graph is None and self._usual(index, chunk.sizes):
             self._record(slot)
         if slot.graph is None:
             self._launch(slot)

@@ -37,7 +37,9 @@ def build(
     out: Annotated[
         Path | None, typer.Option("--out", help="Where the engines go; else a cache of the user's.", readable=False)
     ] = None,
-    device: Annotated[int, typer.Option("--device", min=0, help="Number of the GPU.")] = 0,
+    device: Annotated[
+        int | None, typer.Option("--device", min=0, help="Number of the GPU; else the first one, or none.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build even where the engines are up to date.")] = False,
     json: shared.Json = False,
 ) -> None:

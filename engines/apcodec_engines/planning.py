@@ -30,7 +30,7 @@ class BuildOptions:
         parts: Whether each graph becomes an engine of its own.
         out: Where to put the engines; the user's cache where None.
         force: Build even where a set is up to date.
-        device: Number of the GPU.
+        device: Number of the GPU; where None, the first one or none.
     """
 
     precision: str = AUTO
@@ -39,14 +39,20 @@ class BuildOptions:
     parts: bool = False
     out: Path | None = None
     force: bool = False
-    device: int = 0
+    device: int | None = None
 
 
-def gpu_at_hand(index: int) -> tuple[Gpu | None, str]:
-    """The GPU of a number, or None and why there is none that works."""
+def gpu_at_hand(index: int | None) -> tuple[Gpu | None, str]:
+    """The GPU of a number; or the first one, or None and why there is none that works.
+
+    Raises:
+        ApcodecError: There is no GPU of the number that was asked for.
+    """
     try:
-        return open_device(index).gpu, ""
+        return open_device(index or 0).gpu, ""
     except ApcodecError as error:
+        if index is not None:
+            raise
         return None, str(error)
 
 

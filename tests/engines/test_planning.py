@@ -107,4 +107,6 @@ def test_no_gpu_is_no_error_but_a_reason(monkeypatch: pytest.MonkeyPatch) -> Non
         raise DeviceError("nothing here")
 
     monkeypatch.setattr(planning, "open_device", refuse)
-    assert gpu_at_hand(0) == (None, "nothing here")
+    assert gpu_at_hand(None) == (None, "nothing here")
+    with pytest.raises(DeviceError, match="nothing here"):  # one that was asked for is not done without
+        gpu_at_hand(0)

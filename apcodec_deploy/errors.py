@@ -4,6 +4,8 @@
     ├── AudioError               audio that cannot be read, coded or written
     ├── BackendError             a backend that does not work here
     │   └── DeviceError          a GPU, or its driver, that does not
+    ├── BenchmarkError           a measurement that cannot be made, read or compared
+    │   └── ContenderError       a codec that cannot be measured here, fails or dies
     ├── BitstreamError           a .apc file that is damaged, foreign or not one at all
     │   └── ModelMismatchError   codes of another model
     ├── BundleError              a bundle that is incomplete, damaged or too new
@@ -38,6 +40,14 @@ class BackendError(ApcodecError):
 
 class DeviceError(BackendError):
     """A GPU, or its driver, that does not work."""
+
+
+class BenchmarkError(ApcodecError):
+    """A measurement that cannot be made, read or compared."""
+
+
+class ContenderError(BenchmarkError):
+    """A codec that cannot be measured here, fails or dies; its row says so, and the others go on."""
 
 
 class BitstreamError(ApcodecError):

@@ -211,10 +211,12 @@ def test_copies_of_memory_that_is_not_pinned_or_not_contiguous(bench: Bench) -> 
 
 
 def test_calls_without_a_context(bench: Bench) -> None:
+    event = bench.cuda.Event().record(bench.stream).synchronize()
     calls: list[Callable[[], object]] = [
         lambda: bench.cuda.mem_alloc(8),
         lambda: bench.cuda.Stream(1),
         lambda: bench.stream.synchronize(),
+        lambda: event.time_since(event),
         lambda: bench.memory["x"].free(),
         lambda: bench.cuda.pagelocked_empty(8, np.uint8),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from apcodec_deploy.precision import FLOAT32
 
 ENCODE, DECODE = FUSED["encode"], FUSED["decode"]
 _ERRORS_ONLY = 3
+Values = list[Any]
+"""What graphs hand to each other: ``OrtValue``s, wherever they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +101,18 @@ class OnnxRuntimeBackend:
         with self._lock:
             self._sessions.clear()
 
-    def _chain(self, names: tuple[str, ...], array: NDArray[Any]) -> NDArray[Any]:
-        """Run graphs in turn, each on all outputs of the one before; the last one's output comes to the host."""
-        place, values = self._placement, [onnxruntime.OrtValue.ortvalue_from_numpy(array)]
+    def steps(self, names: tuple[str, ...], array: NDArray[Any] | Values) -> Iterator[tuple[str, Values]]:
+        """Run graphs in turn, each on all outputs of the one before; the last one's output comes to the host.
+
+        Args:
+            names: ``ENCODE`` or ``DECODE``, or a part of one.
+            array: What the first one takes: an array, or what an earlier step gave.
+
+        Yields:
+            Each graph's name and its outputs when it has run, so that a caller can time it.
+        """
+        place = self._placement
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array)] if isinstance(array, np.ndarray) else array
         for name in names:
             session = self._session(name)
             try:
@@ -117,6 +129,11 @@ class OnnxRuntimeBackend:
             except Exception as error:  # ONNX Runtime raises its own types, which share no base with ours
                 shapes = ", ".join(str(list(value.shape())) for value in values)
                 raise BackendError(f"ONNX Runtime could not run {name} on {shapes}: {error}") from error
+            yield name, values
+
+    def _chain(self, names: tuple[str, ...], array: NDArray[Any]) -> NDArray[Any]:
+        """What the last of several graphs gives, on the host."""
+        *_, (_, values) = self.steps(names, array)
         result: NDArray[Any] = values[0].numpy()
         return result
 

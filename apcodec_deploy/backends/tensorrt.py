@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Gpu, Memory, open_device
+from apcodec_deploy.cuda.streams import Streams
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
 from apcodec_deploy.engines.loaded import LoadedEngine
-from apcodec_deploy.engines.pipeline import SLOTS, Axes, Pipeline, Streams
+from apcodec_deploy.engines.pipeline import SLOTS, Axes, Pipeline
 from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
 from apcodec_deploy.errors import ApcodecError, EngineError
 from apcodec_deploy.precision import AUTO, FLOAT32
@@ -92,6 +93,20 @@ class TensorRTBackend:
             for direction, wanted in (("encode", encode), ("decode", decode)):
                 if wanted:
                     self._pipeline(direction)
+
+    def device_seconds(self, direction: str, rows: NDArray[Any]) -> float:
+        """Time the engines alone, by the GPU's own clock.
+
+        Args:
+            direction: ``encode`` or ``decode``.
+            rows: As that method takes them, of one length, no more than the profile takes at a time.
+
+        Raises:
+            EngineError: The engines do not take them in one go.
+            BackendError: TensorRT or CUDA fails.
+        """
+        with self._lock, self._device.active():
+            return self._pipeline(direction).device_seconds(rows)
 
     def close(self) -> None:
         # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,

@@ -31,17 +31,22 @@ class _LazyCommands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if (point := _commands().get(cmd_name)) is None:
             return None
-        single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(_loaded(point))
-        command = typer.main.get_command(single)
+        loaded = _loaded(point)
+        if isinstance(loaded, typer.Typer):
+            command: Any = typer.main.get_group(loaded)
+        else:
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name)(loaded)
+            command = typer.main.get_command(single)
         command.name = cmd_name
         return command
 
 
-def _loaded(point: EntryPoint) -> Callable[..., None]:
-    """A command's function or, where a module that it needs is missing or broken, one that says so when called."""
+def _loaded(point: EntryPoint) -> Callable[..., None] | typer.Typer:
+    """A command's function, or a group's; where a module that it needs is missing or broken, one that says so."""
     try:
-        function: Callable[..., None] = point.load()
+        found: Callable[..., None] | typer.Typer = point.load()
+        return found
     except ImportError as error:
         reason = str(error)
 

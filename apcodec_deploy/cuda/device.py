@@ -49,6 +49,9 @@ class Event(Protocol):
     def synchronize(self) -> Any:
         """Wait until the stream has come to it."""
 
+    def time_since(self, earlier: Any) -> float:
+        """Milliseconds from another event to it, by the GPU's clock: both timed, recorded and reached."""
+
 
 class Stream(Protocol):
     """A queue of work on the GPU."""
@@ -115,8 +118,8 @@ class Device(Protocol):
     def stream(self) -> Stream:
         """A new stream, which does not wait for the default one."""
 
-    def event(self) -> Event:
-        """A new event."""
+    def event(self, *, timed: bool = False) -> Event:
+        """A new event, which keeps its time where that is asked for."""
 
     def allocate(self, size: int) -> Memory:
         """Memory on the GPU."""

@@ -127,8 +127,9 @@ class PycudaDevice:
         made: Stream = self._driver.Stream(_NON_BLOCKING)
         return made
 
-    def event(self) -> Event:
-        made: Event = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
+    def event(self, *, timed: bool = False) -> Event:
+        flags = self._driver.event_flags
+        made: Event = self._driver.Event(flags.DEFAULT if timed else flags.DISABLE_TIMING)
         return made
 
     def allocate(self, size: int) -> Memory:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,36 +21,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.cuda.device import Device, Event, Graph, HostMemory, Memory, Stream
+from apcodec_deploy.cuda.device import Device, Event, Graph, HostMemory, Memory
+from apcodec_deploy.cuda.streams import Streams
 from apcodec_deploy.engines.context import Context
 from apcodec_deploy.engines.loaded import LoadedEngine
 from apcodec_deploy.engines.manifest import Binding
-from apcodec_deploy.engines.profile import Profile
+from apcodec_deploy.engines.profile import Profile, Range
+from apcodec_deploy.errors import EngineError
 
 Axes = Mapping[str, int]
 _Key = tuple[int, int, int]
 """What the shapes of a call follow from: the optimisation profile, the rows and their samples."""
 SLOTS = 2
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Streams:
-    """The queues that all directions of a model share."""
-
-    copy_in: Stream
-    compute: Stream
-    copy_out: Stream
-
-    @classmethod
-    def of(cls, device: Device) -> Streams:
-        """Three new ones."""
-        return cls(device.stream(), device.stream(), device.stream())
-
-    def synchronize(self) -> None:
-        """Wait until nothing is queued any more."""
-        for stream in (self.copy_in, self.compute, self.copy_out):
-            stream.synchronize()
 
 
 @dataclass(slots=True)
@@ -146,6 +129,7 @@ class Pipeline:
         self._between: dict[str, Memory] = {}
         self._slots: list[_Slot] = []
         try:
+            self._begun, self._ended = device.event(timed=True), device.event(timed=True)
             for engine in self._engines:
                 for binding in engine.manifest.bindings:
                     if binding.name in (first.name, last.name) or binding.name in self._between:
@@ -166,13 +150,11 @@ class Pipeline:
             EngineError: The engines take no rows of this length.
             BackendError: TensorRT or CUDA fails. What was queued has come to its end.
         """
-        axes = self._axes(rows.shape[-1])
-        index = self._profile.best(len(rows), axes["latents"])
-        batch = self._profile.shapes[index].batch
+        index, batch, axes = self._fit(rows)
         output = self._slots[0].output.binding
         results = np.empty(output.shape({"batch": len(rows), **axes}), output.dtype)
         queued: list[_Chunk] = []
-        try:
+        with self._streams.settled():
             for number, start in enumerate(range(0, len(rows), batch.greatest)):
                 if len(queued) == SLOTS:
                     queued.pop(0).collect(results)
@@ -184,11 +166,34 @@ class Pipeline:
                 queued.append(chunk)
             for chunk in queued:
                 chunk.collect(results)
-        except BaseException:
-            with suppress(Exception):  # what went wrong is on its way already
-                self._streams.synchronize()
-            raise
         return results
+
+    def device_seconds(self, rows: NDArray[Any]) -> float:
+        """Time the engines alone, between an event before and one behind a call on rows that are on the GPU already.
+
+        Shapes and recording are those of ``run``. Another call is queued ahead, as trtexec does it, so that the GPU has
+        not run out of work while the host still queues what is timed.
+
+        Raises:
+            EngineError: The engines take no rows of this length, or not so many at a time.
+            BackendError: TensorRT or CUDA fails. What was queued has come to its end.
+        """
+        index, batch, axes = self._fit(rows)
+        if not 1 <= len(rows) <= batch.greatest:
+            raise EngineError(
+                f"{len(rows)} rows; the engines of profile {self._profile.name} take 1 to {batch.greatest} of "
+                "this length at a time. Time fewer, or build engines with another: apcodec build --profile throughput"
+            )
+        chunk = _Chunk(self._slots[0], 0, len(rows), {"batch": max(len(rows), batch.least), **axes})
+        self.run(rows)  # always from the first slot on
+        compute = self._streams.compute
+        with self._streams.settled():
+            self._compute(chunk, index)  # a second call of the same shape: what is to be recorded is recorded here
+            self._begun.record(compute)
+            self._compute(chunk, index)
+            self._ended.record(compute)
+            self._ended.synchronize()
+        return self._ended.time_since(self._begun) / 1000
 
     def lend(self, scratch: Memory) -> None:
         """Give the engines another working memory; nothing may be queued. Recordings hold the old one."""
@@ -210,6 +215,12 @@ class Pipeline:
                 for context in slot.contexts:
                     stack.callback(context.close)
                 stack.callback(slot.void)
+
+    def _fit(self, rows: NDArray[Any]) -> tuple[int, Range, Axes]:
+        """The optimisation profile for rows, how many it takes at a time, and their other axes."""
+        axes = self._axes(rows.shape[-1])
+        index = self._profile.best(len(rows), axes["latents"])
+        return index, self._profile.shapes[index].batch, axes
 
     def _allocate(self, binding: Binding, largest: Sequence[Axes]) -> Memory:
         memory = self._device.allocate(_bytes(binding, largest))

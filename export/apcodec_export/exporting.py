@@ -28,6 +28,7 @@ from apcodec_export.verification import verify, verify_reduced
 
 STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1
 """How often ``export_bundle`` reports progress."""
+UNPROVEN = "the graphs were not compared with PyTorch: for timing only"
 
 
 def export_bundle(
@@ -37,6 +38,7 @@ def export_bundle(
     name: str | None = None,
     plan: PrecisionPlan = HALF,
     overwrite: bool = False,
+    proven: bool = True,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Write a verified bundle; it appears whole or not at all.
@@ -47,6 +49,8 @@ def export_bundle(
         name: What to call the model; the directory's name where None.
         plan: What the reduced graphs beside the float32 ones compute in.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
+        proven: Whether every graph is compared with PyTorch, and reduced ones are made and judged. Without that a bundle
+            is good for timing only, and says so.
         progress: Called with what begins next, ``STEPS`` times.
 
     Raises:
@@ -57,12 +61,16 @@ def export_bundle(
     _check_target(output, overwrite=overwrite)
     plan.check(layer_paths(checkpoint))
     models = _serialized(checkpoint, graphs(checkpoint), progress)
-    progress("verifying against PyTorch")
-    manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
     files = {graph_file(label): data for label, data in models.items()}
-    reduced, variant, notes = _variant(checkpoint, plan, progress)
-    files |= {graph_file(label, plan.name): data for label, data in reduced.items()}
-    manifest |= {"variants": {plan.name: variant} if reduced else {}, "notes": [*manifest["notes"], *notes]}
+    if proven:
+        progress("verifying against PyTorch")
+        manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
+        reduced, variant, notes = _variant(checkpoint, plan, progress)
+        files |= {graph_file(label, plan.name): data for label, data in reduced.items()}
+        manifest |= {"variants": {plan.name: variant} if reduced else {}, "notes": [*manifest["notes"], *notes]}
+    else:
+        manifest = _manifest(checkpoint, models, name or output.name, {})
+        manifest["notes"].append(UNPROVEN)
     try:
         _write(output, files, manifest)
     except OSError as error:

@@ -19,14 +19,19 @@ PACKAGES = {
     "apcodec_deploy": ROOT / "apcodec_deploy",
     "apcodec_export": ROOT / "export" / "apcodec_export",
     "apcodec_engines": ROOT / "engines" / "apcodec_engines",
+    "apcodec_benchmarks": ROOT / "benchmarks" / "apcodec_benchmarks",
 }
 MAY_IMPORT = {
     "apcodec_deploy": {"apcodec_deploy"},
     "apcodec_export": {"apcodec_deploy", "apcodec_export"},
     "apcodec_engines": {"apcodec_deploy", "apcodec_engines"},
+    "apcodec_benchmarks": {"apcodec_deploy", "apcodec_export", "apcodec_benchmarks"},
 }
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
-HEAVY = ("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock")
+HEAVY = (
+    *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock"),
+    *("transformers", "pystoi", "matplotlib", "scipy", "pesq"),
+)
 
 WITHOUT = f"""
 import importlib.abc, runpy, sys
@@ -90,6 +95,9 @@ def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
         "apcodec_deploy.cuda.pycuda_device",
         "apcodec_export.commands",
         "apcodec_engines.commands",
+        "apcodec_benchmarks.commands.group",
+        "apcodec_benchmarks.requests",
+        "apcodec_benchmarks.workers.host",
     ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:
@@ -102,7 +110,8 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     "arguments",
     [
         ["--help"],
-        *([command, "--help"] for command in ("build", "decode", "doctor", "encode", "export", "inspect", "transcode")),
+        *([command, "--help"] for command in ("bench", "build", "decode", "doctor", "encode", "export", "inspect", "transcode")),
+        *(["bench", command, "--help"] for command in ("rtf", "quality", "windows", "compare", "table")),
         ["doctor"],
         ["transcode", str(ROOT / "examples" / "speech_german_22k.wav"), "out", "--to", "apc"],
     ],
@@ -133,6 +142,13 @@ def test_build_without_its_packages_names_the_extra(tmp_path: Path) -> None:
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "pip install 'apcodec-deploy[rtx]'" in answer.stderr
+
+
+def test_benchmarks_without_their_packages_name_the_extra(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, "bench", "rtf", "--quick"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "pip install 'apcodec-deploy[bench]'" in answer.stderr
 
 
 def test_the_changelog_knows_the_version() -> None:

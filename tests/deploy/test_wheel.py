@@ -17,6 +17,7 @@ PACKAGES = (
     (ROOT, "apcodec_deploy"),
     (ROOT / "export", "apcodec_export"),
     (ROOT / "engines", "apcodec_engines"),
+    (ROOT / "benchmarks", "apcodec_benchmarks"),
 )
 
 
@@ -36,6 +37,9 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         "apcodec_deploy/py.typed",
         "apcodec_export/py.typed",
         "apcodec_engines/py.typed",
+        "apcodec_benchmarks/py.typed",
+        *(f"apcodec_benchmarks/report/listening.{kind}" for kind in ("css", "html")),
+        *(f"apcodec_benchmarks/report/listening_{part}.js" for part in ("blind", "players", "start", "transport")),
         *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "throughput")),
         *(f"apcodec_deploy/bundles/demo/{name}.fp16.onnx" for name in ("encoder", "decoder")),
         "apcodec_deploy/bundles/demo/model.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from gpu_simulator.streams import (
     POISON,
     Allocation,
+    Clock,
     Error,
     Event,
     LogicError,
     MemoryError_,
     Misuse,
     Operation,
+    RuntimeError_,
     Stream,
 )
 
@@ -58,7 +61,8 @@ class Cuda:
     Error = Error
     MemoryError = MemoryError_
     LogicError = LogicError
-    event_flags = SimpleNamespace(DISABLE_TIMING=2)
+    RuntimeError = RuntimeError_
+    event_flags = SimpleNamespace(DEFAULT=0, DISABLE_TIMING=2)
 
     def __init__(
         self,
@@ -67,6 +71,8 @@ class Cuda:
         compute_capability: tuple[int, int] = (8, 9),
         memory: int = 1 << 32,
         schedule: int | None = None,
+        clock: Clock = time,
+        copy_seconds: float = 0,
     ) -> None:
         """A machine.
 
@@ -75,9 +81,12 @@ class Cuda:
             compute_capability: Likewise.
             memory: Bytes that can be allocated.
             schedule: A seed for when queued work runs; as late as possible where None.
+            clock: What events read and work spends: real time, or a virtual one.
+            copy_seconds: What a copy takes besides.
         """
         self._name, self._capability, self._memory = name, compute_capability, memory
         self._random = None if schedule is None else random.Random(schedule)
+        self.clock, self._copy_seconds = clock, copy_seconds
         self._local = threading.local()
         self._lock = threading.RLock()
         self.allocations: dict[int, Allocation] = {}
@@ -134,7 +143,7 @@ class Cuda:
 
     def Event(self, flags: int = 0) -> Event:
         self.require_context()
-        return Event(self)
+        return Event(self, timed=not flags & self.event_flags.DISABLE_TIMING)
 
     def mem_alloc(self, size: int) -> Allocation:
         self.require_context()
@@ -162,6 +171,7 @@ class Cuda:
         target, source = self.at(dest, src.nbytes), self._pinned_bytes(src)
 
         def run() -> None:
+            self.clock.sleep(self._copy_seconds)
             target.data[: source.nbytes] = source
 
         stream.add(Operation(run=run, memory=(target,)))
@@ -170,6 +180,7 @@ class Cuda:
         source, target = self.at(src, dest.nbytes), self._pinned_bytes(dest)
 
         def run() -> None:
+            self.clock.sleep(self._copy_seconds)
             target[:] = source.data[: target.nbytes]
 
         stream.add(Operation(run=run, memory=(source,)))

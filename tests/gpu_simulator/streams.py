@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,33 @@ class MemoryError_(Error):
 
 class LogicError(Error):
     """A call that CUDA refuses."""
+
+
+class RuntimeError_(Error):
+    """A call that comes too early, among others."""
+
+
+class Clock(Protocol):
+    """What the GPU's events read and its work takes; the module ``time`` is one."""
+
+    def perf_counter(self) -> float:
+        """Seconds since any moment."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let some pass."""
+
+
+class VirtualClock:
+    """Time that only work takes which says how long it takes."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, /) -> None:
+        self.now += seconds
 
 
 @dataclass(eq=False)
@@ -103,28 +130,49 @@ class Marker:
     """Where in a stream an event stands."""
 
     stream: Stream
+    captured: bool
     done: bool = False
+    reached_at: float = 0.0
 
 
 class Event:
-    """A point in a stream's work."""
+    """A point in a stream's work, and the time when it came to it."""
 
-    def __init__(self, cuda: Cuda) -> None:
-        self.cuda = cuda
+    def __init__(self, cuda: Cuda, *, timed: bool) -> None:
+        self.cuda, self.timed = cuda, timed
         self.position: Marker | None = None
 
     def record(self, stream: Stream) -> Event:
-        marker = Marker(stream)
+        marker = Marker(stream, captured=stream.recording is not None)
 
         def reach() -> None:
-            marker.done = True
+            marker.done, marker.reached_at = True, self.cuda.clock.perf_counter()
 
         stream.add(Operation(run=reach))
         self.position = marker
         return self
 
+    def time_since(self, earlier: Event) -> float:
+        """Milliseconds, as a float32; whatever else the GPU did meanwhile is in it."""
+        self.cuda.require_context()
+        reached = []
+        for event in (earlier, self):
+            if not event.timed or event.position is None:
+                raise LogicError("cuEventElapsedTime failed: invalid handle")
+            event.require_not_captured()
+            reached.append(event.position)
+        if not all(marker.done for marker in reached):
+            raise RuntimeError_("cuEventElapsedTime failed: not ready")
+        return float(np.float32(1000 * (reached[1].reached_at - reached[0].reached_at)))
+
+    def require_not_captured(self) -> None:
+        """A replay does not tell when it came to an event that was recorded into its graph."""
+        if self.position is not None and self.position.captured:
+            raise LogicError("operation not permitted on an event last recorded in a capturing stream")
+
     def synchronize(self) -> Event:
         self.cuda.require_context()
+        self.require_not_captured()
         while self.position is not None and not self.position.done:
             self.cuda.step(self.position.stream)
         return self

@@ -43,6 +43,7 @@ class Faults:
     enqueue: bool = False
     enqueue_after: int | None = None
     address: bool = False
+    seconds: float = 0  # of each call of an engine, besides what it really takes
     corrupt: Callable[[dict[str, Any]], None] | None = None
 
 
@@ -134,6 +135,7 @@ class Engine:
     def run(self, arrays: dict[str, Any]) -> dict[str, Any]:
         """Row by row, so that results do not depend on the batch."""
         self.runs += 1
+        self.module.cuda.clock.sleep(self.module.faults.seconds)
         rows = len(next(iter(arrays.values())))
         results = [
             self.session.run(list(self.outputs), {name: array[row : row + 1] for name, array in arrays.items()})

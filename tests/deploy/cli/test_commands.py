@@ -19,7 +19,7 @@ from apcodec_deploy.cli.main import app
 from apcodec_deploy.cuda.device import driver_library
 from apcodec_deploy.errors import ApcodecError, DeviceError
 
-COMMANDS = ("build", "decode", "doctor", "encode", "export", "inspect", "transcode")
+COMMANDS = ("bench", "build", "decode", "doctor", "encode", "export", "inspect", "transcode")
 
 
 def has_driver() -> bool:

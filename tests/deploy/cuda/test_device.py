@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gpu_simulator.cuda import Cuda
 from gpu_simulator.library import Library
+from gpu_simulator.streams import VirtualClock
 
 from apcodec_deploy.cuda import device as layer
 from apcodec_deploy.cuda.device import driver_library, open_device
@@ -131,3 +132,21 @@ def test_bytes_go_there_and_back() -> None:
             held.free()
     assert cuda.allocations == {}
     assert cuda.pinned == []
+
+
+def test_time_is_told_by_events_that_were_asked_for_it() -> None:
+    clock = VirtualClock()
+    _, device = opened(clock=clock, copy_seconds=0.5)
+    with device.active():
+        stream, memory, host = device.stream(), device.allocate(4), device.pin(4)
+        start, end, untimed = device.event(timed=True), device.event(timed=True), device.event()
+        start.record(stream)
+        device.upload(memory, host.bytes, stream)
+        for event in (end, untimed):
+            event.record(stream)
+        end.synchronize()
+        untimed.synchronize()
+        assert end.time_since(start) == 500
+    for later, earlier in ((end, untimed), (untimed, start)):
+        with pytest.raises(DeviceError, match="cuEventElapsedTime failed: invalid handle"), device.active():
+            later.time_since(earlier)

@@ -1,0 +1,1 @@
+"""``apcodec bench``: one file per command. Nothing heavy is imported until one is called."""

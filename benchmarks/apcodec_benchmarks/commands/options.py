@@ -1,0 +1,48 @@
+"""The options that several of the commands share, and what they do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.errors import OutputError
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Bundle, or 'demo' for the embedded model; see above for what is taken else."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="What the model was made from; adds the PyTorch reference.", readable=False),
+]
+Codecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--codecs", "-c", help="Contenders, with commas between; module:function for your own; else the usual."
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="A file for the results, as JSON.", readable=False)]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or cuda:1 for another GPU.")]
+Precision = Annotated[str, typer.Option("--precision", help="Of the networks: float32, or float16 on GPUs.")]
+AudioDec = Annotated[
+    Path | None, typer.Option("--audiodec", help="A checkout of AudioDec with its checkpoints.", readable=False)
+]
+Trained = Annotated[bool, typer.Option("--trained", help="Download the published weights of the other codecs.")]
+
+
+def split(values: list[str] | None) -> list[str] | None:
+    """Values that were given one by one or with commas between; None where none was."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()] if values else None
+
+
+def check_targets(*targets: Path | None, overwrite: bool) -> None:
+    """Refuse at once what would fail after minutes of work.
+
+    Raises:
+        OutputError: A file is there already.
+    """
+    for target in targets:
+        if target is not None and target.exists() and not overwrite:
+            raise OutputError(f"{target} exists; --overwrite replaces it")

@@ -1,0 +1,47 @@
+"""``apcodec bench table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apcodec_deploy.cli.console import result, say
+
+
+def table(
+    files: Annotated[list[Path], typer.Argument(help="Results.", readable=False)],
+    update: Annotated[
+        Path | None,
+        typer.Option("--update", help="A Markdown file whose marked part is replaced.", readable=False),
+    ] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="A folder for plots.", readable=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plots that exist.")] = False,
+) -> None:
+    """Print results again as Markdown, draw them, or put their summary into a document.
+
+    --update FILE replaces what stands between '<!-- bench NAME -->' and '<!-- /bench -->', where NAME is the results'
+    file name without its suffix.
+    """
+    from apcodec_benchmarks.report.document import updated
+    from apcodec_benchmarks.report.tables import markdown
+    from apcodec_benchmarks.results import Results
+    from apcodec_deploy.files import written_whole
+
+    held = {file.stem: Results.read(file) for file in files}
+    if plots is not None:
+        from apcodec_benchmarks.report.plots import write_plots
+
+        for results in held.values():
+            for path in write_plots(results, plots, overwrite=overwrite):
+                say(f"plot: {path}")
+    if update is not None:
+        text = updated(update.read_text(encoding="utf-8"), held)
+        with written_whole(update, overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        say(f"updated: {update}")
+        return
+    for results in held.values():
+        for line in markdown(results).splitlines():
+            result(line)

@@ -1,0 +1,1 @@
+"""The codecs that are compared, each behind one interface."""

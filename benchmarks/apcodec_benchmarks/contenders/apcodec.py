@@ -1,0 +1,173 @@
+"""APCodec by the backends of this project, as its users run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
+from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.tensorrt import TensorRTBackend
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.codec import Codec
+from apcodec_deploy.encoded import EncodedAudio
+from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
+from apcodec_deploy.ort import onnxruntime
+
+RANDOM = "weights are random"
+"""What the exporter notes in a bundle whose weights nobody trained."""
+
+
+class ApcodecContender:
+    """A ``Codec``: resampling, windows and batches are what ``apcodec encode`` and ``decode`` do.
+
+    Its backends take and give host memory, so copies cannot be left out; ``device_seconds`` of engines does.
+
+    Attributes:
+        facts: What it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Load a bundle.
+
+        Args:
+            settings: Of its options, ``backend`` is ``onnxruntime`` or ``tensorrt``, ``window`` as for a ``Codec``.
+        """
+        self._window = settings.options.get("window")
+        options = BackendOptions(
+            name=str(settings.options.get("backend", "onnxruntime")),
+            device=settings.device,
+            precision=settings.precision,
+            threads=settings.threads,
+        )
+        try:
+            bundle = Bundle.embedded() if settings.model is None else Bundle.open(settings.model)
+            self.codec = Codec(bundle, create(bundle, options))
+        except ApcodecError as error:
+            raise ContenderError(str(error)) from error
+        self.facts = self._facts(settings)
+
+    def _facts(self, settings: Settings) -> Facts:
+        codec, bundle = self.codec, self.codec.bundle
+        random = RANDOM in bundle.manifest.get("notes", ())
+        weights: Weights = "random" if random else "trained"
+        backend = codec.backend
+        names = {"onnxruntime": f"onnxruntime {onnxruntime.__version__}", "tensorrt": "TensorRT"}
+        windows = "whole clips" if self._window == "whole" else f"windows of {self._seconds:.2f} s"
+        return Facts(
+            title=f"APCodec, {'TensorRT' if backend.name == 'tensorrt' else 'ONNX Runtime'}, {windows}",
+            library=names[backend.name],
+            sample_rate=codec.sample_rate,
+            bitrate=codec.bitrate,
+            frame=codec.samples_per_latent,
+            weights=weights,
+            weights_hash=bundle.fingerprint[:16],
+            precision=backend.precision,
+            device=settings.device,
+            notes=() if random else (f"model {bundle.name}",),
+        )
+
+    def describe(self) -> Facts:
+        """With the parameters, for which the network is built."""
+        return replace(self.facts, parameters=parameters_of(self.codec.bundle))
+
+    @property
+    def _seconds(self) -> float:
+        return self.codec.layout(self._window).core / self.codec.latent_rate
+
+    def upload(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        return audio
+
+    def encode(self, audio: NDArray[np.float32]) -> list[EncodedAudio]:
+        return self.codec.encode_batch(list(audio), window=self._window)
+
+    def decode(self, codes: list[EncodedAudio]) -> list[NDArray[np.float32]]:
+        return self.codec.decode_batch(codes)
+
+    def download(self, audio: list[NDArray[np.float32]], samples: int) -> NDArray[np.float32]:
+        return np.stack(audio)[:, :samples]
+
+    def codes(self, codes: list[EncodedAudio]) -> NDArray[np.int64]:
+        return np.concatenate([each.codes for each in codes]).astype(np.int64)
+
+    def synchronize(self) -> None:
+        """Nothing is ever pending: calls return when their result is on the host."""
+
+    def device_seconds(self, operation: str, audio: NDArray[np.float32]) -> float:
+        """Of TensorRT's engines, on audio (B, N) as one piece.
+
+        Raises:
+            ContenderError: The backend tells no such time, or its engines do not take that audio in one go.
+        """
+        if self.facts.device == "cpu":
+            raise ContenderError("it has no device with a clock of its own")
+        backend = self.codec.backend
+        if not isinstance(backend, TensorRTBackend):
+            raise ContenderError("ONNX Runtime tells no device time; see mode 'throughput'")
+        try:
+            return backend.device_seconds(operation, backend.encode(audio) if operation == "decode" else audio)
+        except EngineError as error:
+            raise ContenderError(str(error)) from error
+
+    def stream(self, blocks: Iterator[NDArray[np.float32]]) -> int:
+        """Audio of any length through ``encode_stream`` and ``decode_stream``; only codes are kept."""
+        codec, layout = self.codec, self.codec.layout(self._window)
+        samples = 0
+
+        def counted() -> Iterator[NDArray[np.float32]]:
+            nonlocal samples
+            for block in blocks:
+                samples += len(block)
+                yield block[None]
+
+        codes = list(codec.encode_stream(counted(), codec.sample_rate, layout))
+        latents = sum(each.shape[2] for each in codes)
+        header = codec.header(codec.sample_rate, 1, layout, one_dimensional=True).counted(samples, latents)
+        return sum(each.shape[1] for each in codec.decode_stream(iter(codes), header))
+
+    def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
+        """The six graphs one by one, on the clip as one piece; only ONNX Runtime runs them apart."""
+        backend = self.codec.backend
+        if not isinstance(backend, OnnxRuntimeBackend):
+            return
+        values: Any = audio
+        for direction in (ENCODE, DECODE):
+            for name, outputs in backend.steps(direction, values):
+                values = outputs
+                yield name
+
+    def work(self, samples: int) -> Mapping[str, tuple[float, float]]:
+        """FLOP and least bytes of each graph, counted from the graphs."""
+        from apcodec_benchmarks.arithmetic.graphs import bundle_work
+
+        counted = bundle_work(self.codec.bundle, samples, self.codec.backend.precision)
+        return {name: (work.products, work.least_bytes) for name, work in counted.items()}
+
+    def close(self) -> None:
+        self.codec.close()
+
+
+def parameters_of(bundle: Bundle) -> int | None:
+    """How many numbers were trained, as the checkpoint's networks say it; None where the exporter did not note it."""
+    network = bundle.manifest.get("network")
+    if not isinstance(network, dict):
+        return None
+    import torch
+
+    from apcodec_export.model.network import Decoder, Encoder
+    from apcodec_export.network import NetworkConfig
+
+    config = NetworkConfig(**network)
+    with torch.device("meta"):
+        networks = Encoder(config), Decoder(config)
+    return sum(each.numel() for network in networks for each in network.parameters())
+
+
+def apcodec(settings: Settings) -> ApcodecContender:
+    """APCodec; options ``backend`` and ``window``."""
+    return ApcodecContender(settings)

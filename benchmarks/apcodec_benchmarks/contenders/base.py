@@ -1,0 +1,152 @@
+"""What a contender is: APCodec by some backend, another codec, anything that turns audio into codes and back.
+
+Shapes: B clips of one length, N samples, Q codebooks, L frames of codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Weights = Literal["trained", "random", "none"]
+"""Of random weights speed counts and quality does not; a classical codec has none."""
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a contender is, as the results say it.
+
+    Attributes:
+        title: For people, like ``Encodec 24 kHz``.
+        library: What runs it, with its version.
+        sample_rate: Hz, of the audio that it codes.
+        channels: Of the audio that it codes; mono input is repeated.
+        bitrate: Bits per second of its codes, all channels together.
+        frame: Samples that one column of codes stands for; no shorter clip is timed.
+        parameters: Of its networks; None where nobody can count them.
+        weights: Where they come from.
+        weights_hash: The first 16 hex digits of their SHA-256, or of the model's fingerprint.
+        precision: What the networks compute in.
+        device: ``cpu``, or the GPU's name.
+        notes: What a reader of its row should know.
+    """
+
+    title: str
+    library: str
+    sample_rate: int
+    channels: int = 1
+    bitrate: float
+    frame: int
+    parameters: int | None = None
+    weights: Weights
+    weights_hash: str | None = None
+    precision: str = "float32"
+    device: str = "cpu"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a contender is to run.
+
+    Attributes:
+        threads: CPU threads.
+        device: ``cpu`` or ``cuda``.
+        precision: ``float32`` or ``float16``.
+        model: A bundle of APCodec; the embedded one where None.
+        checkpoint: What the bundle was made from: a directory, ``random`` for the published shape with random weights.
+        trained: Whether published weights may be downloaded.
+        options: What the catalogue says of this contender alone.
+    """
+
+    threads: int
+    device: str = "cpu"
+    precision: str = "float32"
+    model: str | None = None
+    checkpoint: str | None = None
+    trained: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Contender(Protocol):
+    """A codec that can be timed. Audio is float32 (B, N) at its own rate, mono, whatever its own channels are.
+
+    What ``upload``, ``encode`` and ``decode`` give may be promises of a device; ``synchronize`` waits for them, and
+    ``download`` gives what is really there.
+
+    Attributes:
+        facts: What it is.
+    """
+
+    facts: Facts
+
+    def upload(self, audio: NDArray[np.float32]) -> Any:
+        """Audio (B, N) to where the model computes, as its ``encode`` takes it."""
+
+    def encode(self, audio: Any) -> Any:
+        """What ``upload`` gave, to codes, transforms included."""
+
+    def decode(self, codes: Any) -> Any:
+        """What ``encode`` gave, to audio, transforms included."""
+
+    def download(self, audio: Any, samples: int) -> NDArray[np.float32]:
+        """What ``decode`` gave, on the host: (B, ``samples``), mono."""
+
+    def synchronize(self) -> None:
+        """Wait until all that was asked for is done."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+@runtime_checkable
+class HasDescription(Protocol):
+    """A contender of which more can be said than ``facts`` does, at a cost that is none of its start-up."""
+
+    def describe(self) -> Facts:
+        """The facts, complete."""
+
+
+@runtime_checkable
+class HasCodes(Protocol):
+    """A contender whose codes can be compared with another one's."""
+
+    def codes(self, codes: Any) -> NDArray[np.int64]:
+        """What ``encode`` gave, as integers (B, Q, L)."""
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """A contender that can be timed stage by stage."""
+
+    def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
+        """Pass audio (B, N) through; yield the name of each stage when it is done."""
+
+
+@runtime_checkable
+class HasStream(Protocol):
+    """A contender that can code a clip of any length in bounded memory."""
+
+    def stream(self, blocks: Iterator[NDArray[np.float32]]) -> int:
+        """Pass blocks (N,) through the round trip, keep none of it; give the number of samples that came out."""
+
+
+@runtime_checkable
+class HasDeviceTime(Protocol):
+    """A contender whose device keeps its own time."""
+
+    def device_seconds(self, operation: str, audio: NDArray[np.float32]) -> float:
+        """Seconds that the device computes for ``encode`` or ``decode`` of audio (B, N), copies excluded."""
+
+
+@runtime_checkable
+class HasWork(Protocol):
+    """A contender whose arithmetic can be counted."""
+
+    def work(self, samples: int) -> Mapping[str, tuple[float, float]]:
+        """FLOP and least bytes of memory traffic by stage, for one clip of so many samples."""

@@ -1,0 +1,93 @@
+"""Which contenders there are, and what makes each: data, so that loading the list loads none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from apcodec_benchmarks.contenders.base import Contender, Settings
+from apcodec_deploy.errors import BenchmarkError, ContenderError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One contender.
+
+    Attributes:
+        name: As users call it.
+        factory: ``module:function``, which takes ``Settings``.
+        options: What the factory is told beside the settings.
+        gpu_only: Whether it needs a GPU.
+        usual: Whether it runs where nobody names contenders.
+    """
+
+    name: str
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    gpu_only: bool = False
+    usual: bool = True
+
+    def make(self, settings: Settings) -> Contender:
+        """Load it.
+
+        Raises:
+            ContenderError: It cannot run here; why not is told.
+        """
+        if self.gpu_only and settings.device == "cpu":
+            raise ContenderError("it runs on a GPU only; ask for one with --device cuda")
+        module, _, function = self.factory.partition(":")
+        try:
+            make: Callable[[Settings], Contender] = getattr(importlib.import_module(module), function)
+        except (
+            ImportError,
+            OSError,
+            AttributeError,
+        ) as error:  # a package that lacks a shared library can raise OSError
+            raise ContenderError(f"{error}; pip install 'apcodec-deploy[bench]'") from error
+        return make(settings)
+
+
+_HERE = "apcodec_benchmarks.contenders"
+_HUGGINGFACE = f"{_HERE}.huggingface"
+
+ENTRIES = (
+    Entry(name="apcodec", factory=f"{_HERE}.apcodec:apcodec"),
+    Entry(name="apcodec-whole", factory=f"{_HERE}.apcodec:apcodec", options={"window": "whole"}),
+    Entry(name="apcodec-tensorrt", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "tensorrt"}, gpu_only=True),
+    Entry(name="apcodec-pytorch", factory=f"{_HERE}.reference:pytorch"),
+    Entry(name="apcodec-compiled", factory=f"{_HERE}.reference:pytorch", options={"compiled": True}, gpu_only=True),
+    Entry(name="encodec-24k", factory=f"{_HUGGINGFACE}:encodec", options={"variant": "24k"}),
+    Entry(name="encodec-48k", factory=f"{_HUGGINGFACE}:encodec", options={"variant": "48k"}),
+    Entry(name="dac-44k", factory=f"{_HUGGINGFACE}:dac", options={"variant": "44k"}),
+    Entry(name="dac-24k", factory=f"{_HUGGINGFACE}:dac", options={"variant": "24k"}, usual=False),
+    Entry(name="dac-16k", factory=f"{_HUGGINGFACE}:dac", options={"variant": "16k"}, usual=False),
+    Entry(name="mimi", factory=f"{_HUGGINGFACE}:mimi"),
+    Entry(name="audiodec", factory=f"{_HERE}.audiodec:audiodec"),
+    Entry(name="opus", factory=f"{_HERE}.opus:opus"),
+)
+"""APCodec first, then the others."""
+
+CEILING = Entry(name="ceiling", factory=f"{_HERE}.ceiling:Ceiling")
+"""The machine itself, which is timed in the same rounds."""
+
+
+def entries_named(names: Sequence[str] | None) -> list[Entry]:
+    """The entries of some names, in the catalogue's order; the usual ones where None.
+
+    A name ``module:function`` is a contender of the user's own.
+
+    Raises:
+        BenchmarkError: There is no such contender.
+    """
+    if not names:
+        return [entry for entry in ENTRIES if entry.usual]
+    known = {entry.name: entry for entry in ENTRIES}
+    own = [Entry(name=name, factory=name) for name in names if ":" in name]
+    unknown = [name for name in names if ":" not in name and name not in known]
+    if unknown:
+        raise BenchmarkError(
+            f"no contender is called {', '.join(unknown)}; there are: {', '.join(known)}, and module:function"
+        )
+    return [entry for entry in ENTRIES if entry.name in names] + own

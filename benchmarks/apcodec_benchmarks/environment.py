@@ -1,0 +1,107 @@
+"""The machine and the versions behind a figure, without which nobody can judge it. No name of a host, no path."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from apcodec_deploy import __version__
+from apcodec_deploy.machine import available_cpus
+
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "transformers",
+    "soundfile",
+    "soxr",
+    "tensorrt",
+    "tensorrt-rtx",
+    "pycuda",
+    "pystoi",
+    "pesq",
+)
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
+_GPU_FIELDS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit")
+
+
+def environment() -> dict[str, Any]:
+    """CPU, GPU, driver, clocks, memory, versions, and the revision of this project."""
+    return {
+        "apcodec-deploy": __version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu(),
+        "gpus": _gpus(),
+        "memory_bytes": _memory(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The git commit of the checkout that this file is part of, with a mark where it was changed."""
+    here = Path(__file__).resolve().parent
+    commit = _output("git", "-C", str(here), "rev-parse", "--short=12", "HEAD")
+    if commit is None or _output("git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return commit + ("-changed" if _output("git", "-C", str(here), "status", "--porcelain", "-uno") else "")
+
+
+def _cpu() -> dict[str, Any]:
+    found: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            found.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass  # not Linux
+    flags = set((found.get("flags") or found.get("Features") or "").split())
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "name": found.get("model name") or platform.processor() or platform.machine(),
+        "usable": available_cpus(),
+        "mhz": float(found["cpu MHz"]) if "cpu MHz" in found else None,
+        "instructions": [flag for flag in _FLAGS if flag in flags],
+        "load_before": load,
+    }
+
+
+def _memory() -> int | None:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gpus() -> list[dict[str, str]]:
+    """What the driver's own tool says; clocks as they are now, before the work."""
+    said = _output("nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader")
+    rows = [line.split(", ") for line in (said or "").splitlines()]
+    return [dict(zip(_GPU_FIELDS, row, strict=True)) for row in rows if len(row) == len(_GPU_FIELDS)]
+
+
+def device_memory(process: int) -> int | None:
+    """Bytes that a process holds on all GPUs, as the driver's own tool says; None where it does not."""
+    said = _output("nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+    held = [line.split(", ") for line in (said or "").splitlines()]
+    found = [int(row[1]) << 20 for row in held if len(row) == 2 and row[0] == str(process) and row[1].isdecimal()]
+    return sum(found) if found else None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,265 @@
+"""From what a user asks for to results: what the commands call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
+from apcodec_benchmarks.models import model_of
+from apcodec_benchmarks.modes import Clips, modes_named
+from apcodec_benchmarks.quality import Heard, QualityPlan, measure_quality
+from apcodec_benchmarks.results import Results
+from apcodec_benchmarks.speed import Plan, Progress, measure_speed
+from apcodec_benchmarks.timing import FULL, QUICK, TABLE
+from apcodec_benchmarks.windows import WHOLE, joined, window_entries
+from apcodec_deploy.audio.reader import AudioReader
+from apcodec_deploy.bundle import EMBEDDED, Bundle
+from apcodec_deploy.errors import AudioError, BenchmarkError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff")
+_QUICK_SECONDS = 3.0
+QUICK_MODES = ("cpuN", "window", "engine")
+"""What a quick run keeps of the usual modes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedRequest:
+    """What ``apcodec bench rtf`` is told; see its options."""
+
+    threads: int
+    modes: Sequence[str] | None = None
+    codecs: Sequence[str] | None = None
+    model: str | None = None
+    checkpoint: Path | None = None
+    seconds: float = 10.0
+    device: str = "cpu"
+    precision: str = "float32"
+    audio: Path | None = None
+    audiodec: Path | None = None
+    trained: bool = False
+    quick: bool = False
+
+    @property
+    def command(self) -> str:
+        """What was asked for, in words that hold no path."""
+        words = ["apcodec bench rtf", *(f"--mode {mode}" for mode in self.modes or ())]
+        words += [f"--codecs {','.join(self.codecs)}"] if self.codecs else []
+        words += [f"--model {Path(self.model).name}"] if self.model else []
+        words += [f"--seconds {self.seconds:g} --threads {self.threads}"]
+        words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
+        return " ".join([*words, *(["--quick"] if self.quick else [])])
+
+
+def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, total: None) -> Results:
+    """Measure speed.
+
+    Raises:
+        BenchmarkError: A mode or a contender is unknown, or there is nothing to measure.
+        ApcodecError: The model cannot be had.
+    """
+    modes = modes_named(request.modes, request.device)
+    if request.quick and not request.modes:
+        modes = [mode for mode in modes if mode.name in QUICK_MODES]
+    entries = entries_named(request.codecs)
+    clips = Clips(
+        seconds=min(request.seconds, _QUICK_SECONDS) if request.quick else request.seconds,
+        files=[] if request.audio is None else utterances(request.audio),
+        quick=request.quick,
+    )
+    schedule = QUICK if request.quick else FULL if request.modes else TABLE
+
+    def making(step: str) -> None:
+        progress(step, 0, 0)
+
+    with model_of(request.model, request.checkpoint, reduced=request.precision != "float32", progress=making) as model:
+        settings = Settings(
+            threads=request.threads,
+            device=request.device,
+            precision=request.precision,
+            model=model.bundle,
+            checkpoint=model.checkpoint,
+            trained=request.trained,
+        )
+        plan = Plan(
+            command=request.command,
+            entries=with_checkout(entries, request.audiodec),
+            settings=settings,
+            modes=modes,
+            threads=request.threads,
+            clips=clips,
+            schedule=schedule,
+        )
+        return measure_speed(plan, progress)
+
+
+def with_checkout(entries: Sequence[Entry], checkout: Path | None) -> list[Entry]:
+    """The entries, of which AudioDec is told where its checkout is."""
+    if checkout is None:
+        return list(entries)
+    options = {"checkout": str(checkout.resolve())}
+    return [replace(each, options={**each.options, **options}) if each.name == "audiodec" else each for each in entries]
+
+
+def utterances(folder: Path) -> list[tuple[str, float]]:
+    """The audio files below a folder, each with its seconds.
+
+    Raises:
+        BenchmarkError: There are none that can be read.
+    """
+    found, refused = [], []
+    for path in audio_files(folder):
+        try:
+            with AudioReader(path) as reader:
+                samples = sum(block.shape[1] for block in reader.blocks())
+                found.append((str(path.resolve()), samples / reader.sample_rate))
+        except AudioError as error:
+            refused.append(str(error))
+    if not found:
+        raise BenchmarkError("; ".join(refused))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRequest:
+    """What ``apcodec bench quality`` is told; see its options."""
+
+    folder: Path
+    threads: int
+    codecs: Sequence[str] | None = None
+    model: str | None = None
+    checkpoint: Path | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    audiodec: Path | None = None
+    trained: bool = False
+    metrics: Sequence[str] | None = None
+
+    @property
+    def command(self) -> str:
+        """What was asked for, in words that hold no path."""
+        words = [f"apcodec bench quality {self.folder.name}"]
+        words += [f"--codecs {','.join(self.codecs)}"] if self.codecs else []
+        words += [f"--model {Path(self.model).name}"] if self.model else []
+        words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
+        return " ".join(words)
+
+
+def run_quality(
+    request: QualityRequest,
+    *,
+    heard: Callable[[Heard], None] = lambda clip: None,
+    progress: Progress = lambda what, done, total: None,
+) -> Results:
+    """Measure quality, of APCodec in any backend and precision also against float32 on the CPU.
+
+    Raises:
+        BenchmarkError: A contender is unknown, or there are no files.
+        ApcodecError: The model cannot be had.
+    """
+    entries = with_checkout(entries_named(request.codecs), request.audiodec)
+    files = audio_files(request.folder)
+    model = EMBEDDED if request.model is None and request.checkpoint is None else request.model
+
+    def making(step: str) -> None:
+        progress(step, 0, 0)
+
+    with model_of(model, request.checkpoint, reduced=request.precision != "float32", progress=making) as made:
+        settings = Settings(
+            threads=request.threads,
+            device=request.device,
+            precision=request.precision,
+            model=made.bundle,
+            checkpoint=made.checkpoint,
+            trained=request.trained,
+        )
+        plan = QualityPlan(
+            command=request.command,
+            entries=entries,
+            references={entry.name: _float32_of(entry) for entry in entries if entry.name.startswith("apcodec")},
+            settings=settings,
+            folder=request.folder,
+            files=files,
+            metrics=request.metrics,
+        )
+        return measure_quality(plan, heard=heard, progress=progress)
+
+
+def _float32_of(entry: Entry) -> Entry:
+    """What an APCodec's codes are compared with: ONNX Runtime with the same windows. PyTorch takes clips whole."""
+    whole = entry.options.get("window") == WHOLE or entry.factory.endswith(":pytorch")
+    (found,) = entries_named(["apcodec-whole" if whole else "apcodec"])
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsRequest:
+    """What ``apcodec bench windows`` is told; see its options."""
+
+    folder: Path
+    threads: int
+    model: str | None = None
+    seconds: float = 60.0
+    quick: bool = False
+
+
+def run_windows(request: WindowsRequest, progress: Progress = lambda what, done, total: None) -> Results:
+    """Sweep the window length: quality and agreement with the whole clip, and speed, on all clips joined.
+
+    Raises:
+        BenchmarkError: There are no files.
+        ApcodecError: The model cannot be had, or a file cannot be read.
+    """
+    model = EMBEDDED if request.model is None else request.model
+    entries = window_entries()
+    with model_of(model, None) as made, tempfile.TemporaryDirectory(prefix="apcodec-windows-") as directory:
+        bundle = Bundle.open(made.bundle)
+        clip = Path(directory) / "joined.wav"
+        joined(audio_files(request.folder), clip, seconds=request.seconds, sample_rate=bundle.spec.sample_rate)
+        settings = Settings(threads=request.threads, model=made.bundle)
+        command = f"apcodec bench windows {request.folder.name} --seconds {request.seconds:g}"
+        quality = measure_quality(
+            QualityPlan(
+                command=command,
+                entries=entries,
+                references={entry.name: entries[-1] for entry in entries},
+                settings=settings,
+                folder=Path(directory),
+                files=[clip],
+            ),
+            progress=progress,
+        )
+        speed = measure_speed(
+            Plan(
+                command=command,
+                entries=entries,
+                settings=settings,
+                modes=modes_named(["paper"]),
+                threads=request.threads,
+                clips=Clips(files=[(str(clip), request.seconds)]),
+                schedule=QUICK if request.quick else TABLE,
+            ),
+            progress,
+        )
+    timings = tuple(replace(each, case=replace(each.case, file=clip.name)) for each in speed.timings)
+    return replace(
+        quality,
+        settings={**quality.settings, **speed.settings},
+        timings=timings,
+        ceilings=speed.ceilings,
+    )
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The audio files below a folder, by their names.
+
+    Raises:
+        BenchmarkError: There are none.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    if not found:
+        raise BenchmarkError(f"{folder} holds no audio files; expected {', '.join(AUDIO_SUFFIXES)}")
+    return found

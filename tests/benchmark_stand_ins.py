@@ -1,0 +1,203 @@
+"""Codecs of known cost, and some that misbehave, for the tests of the benchmarks. Named as ``module:function``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_deploy.errors import ContenderError
+
+RATE = 16000
+ENCODE, DECODE = 0.03, 0.05
+"""Seconds per second of audio."""
+
+
+class StandIn:
+    """A codec that gives back what it gets, for nothing. Its codes are the samples in 8 bits, one codebook."""
+
+    facts = Facts(
+        title="Stand-in",
+        library="none",
+        sample_rate=RATE,
+        bitrate=8.0 * RATE,
+        frame=160,
+        weights="trained",
+        weights_hash="0" * 16,
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def upload(self, audio: NDArray[np.float32]) -> Any:
+        return audio
+
+    def encode(self, audio: Any) -> Any:
+        return np.round(np.clip(audio, -1, 1) * 127).astype(np.int64)
+
+    def decode(self, codes: Any) -> Any:
+        return (codes / 127).astype(np.float32)
+
+    def codes(self, codes: Any) -> NDArray[np.int64]:
+        result: NDArray[np.int64] = codes[:, None]
+        return result
+
+    def download(self, audio: Any, samples: int) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = audio[:, :samples]
+        return result
+
+    def synchronize(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Sleeper(StandIn):
+    """Takes a known time and no CPU."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def encode(self, audio: Any) -> Any:
+        self.wait(ENCODE * audio.size / RATE)
+        return super().encode(audio)
+
+    def decode(self, codes: Any) -> Any:
+        self.wait(DECODE * codes.size / RATE)
+        return super().decode(codes)
+
+
+class Spinner(Sleeper):
+    """Takes a known time and all of a CPU."""
+
+    def wait(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            pass
+
+
+class Device(Sleeper):
+    """Returns at once and works in the background, as a GPU does; ``synchronize`` waits for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.busy_until = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.busy_until = max(self.busy_until, time.perf_counter()) + seconds
+
+    def download(self, audio: Any, samples: int) -> NDArray[np.float32]:
+        self.synchronize()
+        return super().download(audio, samples)
+
+    def synchronize(self) -> None:
+        time.sleep(max(0.0, self.busy_until - time.perf_counter()))
+
+    def device_seconds(self, operation: str, audio: NDArray[np.float32]) -> float:
+        return {"encode": ENCODE, "decode": DECODE}[operation] * audio.size / RATE
+
+
+class Hasty(Device):
+    """Says that audio is on the host while its device still works: the mistake that makes GPUs look fast."""
+
+    def download(self, audio: Any, samples: int) -> NDArray[np.float32]:
+        return StandIn.download(self, audio, samples)
+
+
+class Cold(Sleeper):
+    """Slow at first: ten times for its first three round trips."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.calls = 0
+
+    def wait(self, seconds: float) -> None:
+        self.calls += 1
+        super().wait(seconds * (10 if self.calls <= 6 else 1))
+
+
+class Talker(StandIn):
+    """Prints where it should not."""
+
+    def encode(self, audio: Any) -> Any:
+        sys.stdout.write("{not an answer}\n")
+        os.write(1, b'{"seconds": [0.0], "late": [0.0]}\n')
+        return super().encode(audio)
+
+
+class Dier(StandIn):
+    """Its process ends under its hands in the second call."""
+
+    calls = 0
+
+    def encode(self, audio: Any) -> Any:
+        self.calls += 1
+        if self.calls > 1:
+            sys.stderr.write("out of something\n")
+            sys.stderr.flush()
+            os._exit(7)
+        return super().encode(audio)
+
+
+class Raiser(StandIn):
+    """Cannot code what is longer than a second."""
+
+    def encode(self, audio: Any) -> Any:
+        if audio.shape[1] > RATE:
+            raise RuntimeError("too long for me")
+        return super().encode(audio)
+
+
+class Hanger(StandIn):
+    """Never comes back from what is longer than a second."""
+
+    def encode(self, audio: Any) -> Any:
+        if audio.shape[1] > RATE:
+            threading.Event().wait()
+        return super().encode(audio)
+
+
+class Hungry(StandIn):
+    """Takes 200 MB more than it needs, for a moment."""
+
+    def encode(self, audio: Any) -> Any:
+        np.ones(200 << 20, np.uint8)
+        return super().encode(audio)
+
+
+class Quieter(StandIn):
+    """Gives back half of the level."""
+
+    def decode(self, codes: Any) -> Any:
+        return super().decode(codes) / 2
+
+
+class Untrained(StandIn):
+    """Has random weights."""
+
+    facts = Facts(title="Untrained", library="none", sample_rate=RATE, bitrate=8.0 * RATE, frame=160, weights="random")
+
+
+def absent(settings: Settings) -> StandIn:
+    """One that cannot run here."""
+    raise ContenderError("it needs something that is not here: get it")
+
+
+def late_starter(settings: Settings) -> StandIn:
+    """One that takes its time to load."""
+    time.sleep(0.5)
+    return StandIn(settings)
+
+
+def told(settings: Settings) -> StandIn:
+    """One that writes down with what settings it was made."""
+    Path(str(os.environ["TOLD"])).write_text(repr(settings), encoding="utf-8")
+    return StandIn(settings)

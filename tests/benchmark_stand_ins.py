@@ -33,6 +33,8 @@ class StandIn:
         weights_hash="0" * 16,
     )
 
+    resident = False
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
@@ -86,6 +88,8 @@ class Spinner(Sleeper):
 
 class Device(Sleeper):
     """Returns at once and works in the background, as a GPU does; ``synchronize`` waits for it."""
+
+    resident = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -39,7 +39,7 @@ def model_of(
 
     Args:
         bundle: A bundle's directory, ``demo`` for the embedded model, or None.
-        checkpoint: What it was made from. Without a bundle it is exported into a temporary one.
+        checkpoint: What it was made from, or ``random``. Without a bundle it is exported into a temporary one.
         reduced: Whether graphs in half precision are needed beside the float32 ones.
         progress: Called with what begins next.
 
@@ -57,7 +57,7 @@ def model_of(
     from apcodec_export.network import PUBLISHED_48K
 
     with tempfile.TemporaryDirectory(prefix="apcodec-bench-") as directory:
-        if checkpoint is None:
+        if checkpoint is None or str(checkpoint) == RANDOM:
             source = random_checkpoint(PUBLISHED_48K)
             name = "published 48 kHz shape, random weights"
         else:
@@ -65,4 +65,4 @@ def model_of(
             name = checkpoint.resolve().name
         # Graphs that only this run uses and that are judged by their speed need no proof of their own.
         made = export_bundle(source, Path(directory) / "bundle", name=name, proven=reduced, progress=progress)
-        yield Model(bundle=str(made.path), checkpoint=RANDOM if checkpoint is None else str(checkpoint))
+        yield Model(bundle=str(made.path), checkpoint=str(checkpoint or RANDOM))

@@ -28,11 +28,13 @@ class Clips:
         seconds: Of the clip in modes of one clip.
         files: Utterances of the user's, with their seconds.
         quick: Whether fewer and shorter ones will do.
+        device: Where they are coded.
     """
 
     seconds: float = 10.0
     files: Sequence[tuple[str, float]] = ()
     quick: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,8 @@ class Mode:
         what: What is measured and with whose figures it compares, in words.
         single_thread: Whether it is about one thread; else about as many as the user gives.
         cases: What is timed.
-        growing: Whether the cases grow, so that a contender for whom one takes too long is spared the rest.
+        growing: Whether the cases grow, so that what takes long is done once.
+        ends: Whether a contender for whom one takes too long is spared the rest.
         usual: The kinds of device on which it is part of a run in which nobody names modes.
     """
 
@@ -53,6 +56,7 @@ class Mode:
     single_thread: bool = False
     cases: Callable[[Clips], list[Case]]
     growing: bool = False
+    ends: bool = False
     usual: tuple[str, ...] = ("cpu", "cuda")
 
     @property
@@ -62,10 +66,15 @@ class Mode:
 
 
 def _utterances(clips: Clips) -> list[Case]:
-    if clips.files:
-        return [Case(operation=ROUND_TRIP, seconds=seconds, file=file) for file, seconds in clips.files]
     lengths = UTTERANCES[:2] if clips.quick else UTTERANCES
-    return [Case(operation=ROUND_TRIP, seconds=seconds) for seconds in lengths]
+    found: Sequence[tuple[str | None, float]] = clips.files or [(None, seconds) for seconds in lengths]
+    # On a CPU nothing is copied anywhere.
+    ways = (True,) if clips.device == "cpu" else (True, False)
+    return [
+        Case(operation=ROUND_TRIP, seconds=seconds, file=file, copies=copies)
+        for copies in ways
+        for file, seconds in found
+    ]
 
 
 def _one_clip(clips: Clips) -> list[Case]:
@@ -127,6 +136,7 @@ MODES = (
         what=f"clips of {BATCH_SECONDS:g} s, as many at a time as stated; seconds of audio per second",
         cases=_batches,
         growing=True,
+        ends=True,
     ),
     Mode(
         name="engine",

@@ -69,6 +69,7 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
         seconds=min(request.seconds, _QUICK_SECONDS) if request.quick else request.seconds,
         files=[] if request.audio is None else utterances(request.audio),
         quick=request.quick,
+        device=request.device,
     )
     schedule = QUICK if request.quick else FULL if request.modes else TABLE
 

@@ -19,7 +19,7 @@ from apcodec_deploy.errors import ContenderError
 
 PRODUCT, COPY = "product", "copy"
 _LIMIT_SHARE = 0.5
-"""A growing case that takes a contender more than this share of its time for one case is its last one."""
+"""A growing case that takes a contender more than this share of its time for one case is done once."""
 _STAGE_CALLS = 10
 _IMPOSSIBLE = 1.1
 """The share of the ceiling above which a figure is not believed: the ceiling itself has a spread."""
@@ -175,7 +175,7 @@ class _Group:
                 self._fail(name, f"{mode.name}: {outcome.problem}")
                 alive.pop(name)
                 continue
-            if limit is not None and outcome.times.median > limit:
+            if mode.ends and limit is not None and outcome.times.median > limit:
                 alive.pop(name)
             self._keep(mode, case, name, worker, outcome.times, outcome.warnings, now)
 

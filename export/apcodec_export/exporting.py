@@ -49,8 +49,8 @@ def export_bundle(
         name: What to call the model; the directory's name where None.
         plan: What the reduced graphs beside the float32 ones compute in.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
-        proven: Whether every graph is compared with PyTorch, and reduced ones are made and judged. Without that a bundle
-            is good for timing only, and says so.
+        proven: Whether every graph is compared with PyTorch, and reduced ones are made and judged. Without that a
+            bundle is good for timing only, and says so.
         progress: Called with what begins next, ``STEPS`` times.
 
     Raises:

@@ -16,7 +16,9 @@ def table(
         Path | None,
         typer.Option("--update", help="A Markdown file whose marked part is replaced.", readable=False),
     ] = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="A folder for plots.", readable=False)] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="A folder for plots; each file's in one of its own.", readable=False)
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plots that exist.")] = False,
 ) -> None:
     """Print results again as Markdown, draw them, or put their summary into a document.
@@ -33,8 +35,8 @@ def table(
     if plots is not None:
         from apcodec_benchmarks.report.plots import write_plots
 
-        for results in held.values():
-            for path in write_plots(results, plots, overwrite=overwrite):
+        for name, results in held.items():
+            for path in write_plots(results, plots / name, overwrite=overwrite):
                 say(f"plot: {path}")
     if update is not None:
         text = updated(update.read_text(encoding="utf-8"), held)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
 from apcodec_deploy.ort import onnxruntime
 
+if TYPE_CHECKING:
+    from apcodec_export.network import NetworkConfig
+
 RANDOM = "weights are random"
 """What the exporter notes in a bundle whose weights nobody trained."""
 
@@ -30,7 +33,10 @@ class ApcodecContender:
 
     Attributes:
         facts: What it is.
+        resident: False: what it takes and gives is host memory.
     """
+
+    resident = False
 
     def __init__(self, settings: Settings) -> None:
         """Load a bundle.
@@ -73,8 +79,12 @@ class ApcodecContender:
         )
 
     def describe(self) -> Facts:
-        """With the parameters, for which the network is built."""
-        return replace(self.facts, parameters=parameters_of(self.codec.bundle))
+        """With what the bundle tells of its network: the parameters, and the arithmetic before and after folding."""
+        network = network_of(self.codec.bundle)
+        if network is None:
+            return self.facts
+        arithmetic = _arithmetic(self.codec.bundle, network, self.codec.backend.precision)
+        return replace(self.facts, parameters=parameters_of(network), notes=(*self.facts.notes, arithmetic))
 
     @property
     def _seconds(self) -> float:
@@ -152,20 +162,41 @@ class ApcodecContender:
         self.codec.close()
 
 
-def parameters_of(bundle: Bundle) -> int | None:
-    """How many numbers were trained, as the checkpoint's networks say it; None where the exporter did not note it."""
-    network = bundle.manifest.get("network")
-    if not isinstance(network, dict):
+def network_of(bundle: Bundle) -> NetworkConfig | None:
+    """The shape of the network that a bundle was made from; None where its exporter did not note it."""
+    numbers = bundle.manifest.get("network")
+    if not isinstance(numbers, dict):
         return None
+    from apcodec_export.network import NetworkConfig
+
+    return NetworkConfig(**numbers)
+
+
+def parameters_of(network: NetworkConfig) -> int:
+    """How many numbers were trained."""
     import torch
 
     from apcodec_export.model.network import Decoder, Encoder
-    from apcodec_export.network import NetworkConfig
 
-    config = NetworkConfig(**network)
     with torch.device("meta"):
-        networks = Encoder(config), Decoder(config)
+        networks = Encoder(network), Decoder(network)
     return sum(each.numel() for network in networks for each in network.parameters())
+
+
+def _arithmetic(bundle: Bundle, network: NetworkConfig, precision: str) -> str:
+    """What a second of audio takes before and after folding, in words."""
+    from apcodec_benchmarks.arithmetic.graphs import bundle_work
+    from apcodec_benchmarks.arithmetic.published import published_products
+
+    spec = bundle.spec
+    frames = round(spec.latent_rate) * spec.ratio
+    before = sum(published_products(network, frames).values())
+    counted = bundle_work(bundle, frames * spec.hop_size - 1, precision)
+    after = sum(counted[name].products for name in ("encoder", "decoder"))
+    return (
+        f"{before / 1e9:.4g} GFLOP for {frames} frames in the convolutions and products of encoder and decoder as "
+        f"published, {after / 1e9:.4g} as exported"
+    )
 
 
 def apcodec(settings: Settings) -> ApcodecContender:

@@ -81,9 +81,11 @@ class Contender(Protocol):
 
     Attributes:
         facts: What it is.
+        resident: Whether audio can stay where the model computes, so that copies can be left out.
     """
 
     facts: Facts
+    resident: bool
 
     def upload(self, audio: NDArray[np.float32]) -> Any:
         """Audio (B, N) to where the model computes, as its ``encode`` takes it."""

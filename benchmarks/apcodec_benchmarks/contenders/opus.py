@@ -35,7 +35,10 @@ class Opus:
 
     Attributes:
         facts: What it is.
+        resident: False: it runs on the host.
     """
+
+    resident = False
 
     def __init__(self, settings: Settings) -> None:
         """Check that libsndfile has Opus.

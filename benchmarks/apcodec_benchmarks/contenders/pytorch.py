@@ -25,9 +25,11 @@ class PyTorchContender:
 
     Attributes:
         facts: What it is.
+        resident: True: tensors stay where they are.
     """
 
     facts: Facts
+    resident = True
 
     def __init__(self, settings: Settings) -> None:
         torch.set_num_threads(settings.threads)

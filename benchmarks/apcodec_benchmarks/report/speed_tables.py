@@ -103,16 +103,26 @@ def _clip(timings: Sequence[Timing], results: Results) -> str:
 
 
 def _paper(timings: Sequence[Timing], results: Results) -> str:
+    apart = any(not each.case.copies for each in timings)
     rows = []
     for name in _names(timings):
-        own = [each for each in timings if each.contender == name]
-        audio = sum(each.case.audio_seconds for each in own)
-        compute = sum(each.times.median for each in own)
+        own = [each for each in timings if each.contender == name and each.case.copies]
+        if not own:
+            continue
+        resident = [each for each in timings if each.contender == name and not each.case.copies]
         mean = sum(each.rtf for each in own) / len(own)
-        rows.append([title_of(results, name), figure(compute / audio), figure(mean), f"{audio / compute:.3g}x"])
+        figures = [figure(_sum_over_sum(own)), figure(mean), f"{1 / _sum_over_sum(own):.3g}x"]
+        if apart:
+            figures.append(figure(_sum_over_sum(resident)) if resident else NOTHING)
+        rows.append([title_of(results, name), *figures])
     lengths = sorted({each.case.seconds for each in timings})
-    head = [f"{len(lengths)} utterances, {lengths[0]:.3g} to {lengths[-1]:.3g} s"]
-    return table([*head, "RTF, sum / sum", "RTF, mean of utterances", "speed"], _by_speed(rows, 1))
+    head = [f"{len(lengths)} utterances, {lengths[0]:.3g} to {lengths[-1]:.3g} s", "RTF, sum / sum"]
+    head += ["RTF, mean of utterances", "speed", *(["RTF without copies"] if apart else [])]
+    return table(head, _by_speed(rows, 1))
+
+
+def _sum_over_sum(timings: Sequence[Timing]) -> float:
+    return sum(each.times.median for each in timings) / sum(each.case.audio_seconds for each in timings)
 
 
 def _milliseconds(timings: Sequence[Timing], results: Results) -> str:

@@ -84,12 +84,12 @@ class Host:
                 seconds.append(float(found))  # type: ignore[arg-type]
                 late.append(0.0)
                 continue
-            if not wanted.copies:
-                self.subject.synchronize()
+            returned = time.perf_counter()
+            self.subject.synchronize()
             ended = time.perf_counter()
-            self.subject.synchronize()  # nothing is left to wait for, if the call was really done
             seconds.append(ended - begun)
-            late.append(time.perf_counter() - ended)
+            # Whoever has the audio on the host has waited for it; what is still to do then is a mistake.
+            late.append(ended - returned if wanted.copies and wanted.operation != "encode" else 0.0)
         return {"seconds": seconds, "late": late}
 
     def amount(self, *, operation: str) -> dict[str, Any]:
@@ -170,6 +170,8 @@ class Host:
             if not isinstance(subject, HasDeviceTime):
                 raise BenchmarkError("its device keeps no time of its own that could be read")
             return lambda: subject.device_seconds(case.operation, audio)
+        if not (case.copies or subject.resident):
+            raise BenchmarkError("its copies cannot be left out; what its device computes is told by the mode 'engine'")
         held = subject.upload(audio)
         if case.operation == "encode":
             return (lambda: subject.encode(subject.upload(audio))) if case.copies else (lambda: subject.encode(held))

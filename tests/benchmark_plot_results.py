@@ -1,4 +1,4 @@
-"""Results made by hand for the tests of plots, and what is written in an SVG."""
+"""Results made by hand for the tests of plots and tables, and what is written in an SVG."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ def timing(
 
 
 def results(*contenders: ContenderRecord, timings: Sequence[Timing] = ()) -> Results:
-    environment = {"cpu": {"name": "Some CPU"}, "gpus": [], "apcodec-deploy": "1.2.3"}
+    environment = {
+        "cpu": {"name": "Some CPU", "usable": 2},
+        "gpus": [],
+        "packages": {"numpy": "2.0", "onnxruntime": "1.20"},
+        "apcodec-deploy": "1.2.3",
+        "revision": None,
+    }
     return Results(
         made="2026-01-02T03:04:05+00:00",
         command="",

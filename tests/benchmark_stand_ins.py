@@ -141,14 +141,21 @@ class Dier(StandIn):
     """Its process ends under its hands in the second call."""
 
     calls = 0
+    good_calls = 1
 
     def encode(self, audio: Any) -> Any:
         self.calls += 1
-        if self.calls > 1:
+        if self.calls > self.good_calls:
             sys.stderr.write("out of something\n")
             sys.stderr.flush()
             os._exit(7)
         return super().encode(audio)
+
+
+class LateDier(Dier):
+    """Its process ends in the third call: when it is open, one file goes well."""
+
+    good_calls = 2
 
 
 class Raiser(StandIn):
@@ -182,6 +189,29 @@ class Quieter(StandIn):
 
     def decode(self, codes: Any) -> Any:
         return super().decode(codes) / 2
+
+
+class Chooser(StandIn):
+    """Chooses another code for every fourth sample, the first one among them."""
+
+    def encode(self, audio: Any) -> Any:
+        codes = super().encode(audio)
+        codes[:, ::4] += 1
+        return codes
+
+
+class Packed(StandIn):
+    """Knows what its codes really take: 3 bits each."""
+
+    def bits(self, codes: Any) -> int:
+        return 3 * int(codes.size)
+
+
+class Uncountable(StandIn):
+    """Gives back what is no number."""
+
+    def decode(self, codes: Any) -> Any:
+        return np.full(codes.shape, np.nan, np.float32)
 
 
 class Untrained(StandIn):

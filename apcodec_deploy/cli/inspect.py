@@ -64,6 +64,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "largest_error_vs_pytorch": bundle.worst_errors,
         **{f"{name}_vs_float32": bundle.variant(name)["judgement"] for name in bundle.precisions[1:]},
         "exporter": bundle.manifest.get("exporter"),
+        "notes": list(bundle.manifest.get("notes", ())),
     }
 
 

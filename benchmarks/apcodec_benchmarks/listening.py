@@ -27,8 +27,9 @@ class Clips:
                 Listening(
                     file=clip.file,
                     sample_rate=clip.sample_rate,
-                    original=clip.original[:samples],
-                    decoded={name: audio[:samples] for name, audio in clip.decoded.items()},
+                    # Copies, or the rest would be held as well.
+                    original=clip.original[:samples].copy(),
+                    decoded={name: audio[:samples].copy() for name, audio in clip.decoded.items()},
                 )
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,14 +18,13 @@ from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry
 from apcodec_benchmarks.environment import environment
 from apcodec_benchmarks.measurements import ContenderRecord, Quality
-from apcodec_benchmarks.metrics.catalogue import available, measure
+from apcodec_benchmarks.metrics.catalogue import available, measure, names_of
 from apcodec_benchmarks.metrics.waveform import snr
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.workers.process import Worker
 from apcodec_deploy.errors import BenchmarkError, ContenderError
 
 RANDOM = "random weights: its quality says nothing about the codec"
-FLOAT32 = Settings(threads=1)
 Progress = Callable[[str, int, int], None]
 
 
@@ -94,8 +94,9 @@ def measure_quality(
         progress: Called with what is being done, and how much of how much is done.
 
     Raises:
-        BenchmarkError: There is nothing to measure.
+        BenchmarkError: There is nothing to measure, or a metric is unknown.
     """
+    names_of(plan.metrics)
     if not plan.files:
         raise BenchmarkError(f"{plan.folder} holds no audio files")
     before = environment()
@@ -110,21 +111,24 @@ def measure_quality(
             records[entry.name] = _start(entry, plan.settings, workers, stack)
         references = _start_references(plan, workers, stack)
         for path in plan.files:
-            name = _shown(path, plan.folder)
+            name = name_below(path, plan.folder)
             made: dict[str, _Made | ContenderError] = {}
             for entry in plan.entries:
                 progress(f"{entry.name}: {name}", done, total)
                 done += 1
                 if entry.name not in workers:
                     continue
-                found = _made(workers[entry.name], path, directory)
-                made[entry.name] = found
+                if entry.name not in made:  # else it has been done as the reference of another one
+                    made[entry.name] = _made(workers[entry.name], path, directory)
+                found = made[entry.name]
                 if isinstance(found, ContenderError):
-                    rows.append(Quality(contender=entry.name, file=name, seconds=0.0, problem=str(found)))
+                    problem = str(found).replace(str(path), path.name)  # results hold no path of this machine
+                    rows.append(Quality(contender=entry.name, file=name, seconds=0.0, problem=problem))
                     continue
                 reference, against = _reference(entry.name, references, made, path, directory)
                 rows.append(_quality(entry.name, name, found, reference, against, plan.metrics))
-            good = {key: value for key, value in made.items() if isinstance(value, _Made)}
+            coded = {entry.name: made[entry.name] for entry in plan.entries if entry.name in workers}
+            good = {key: value for key, value in coded.items() if isinstance(value, _Made)}
             if good:
                 first = next(iter(good.values()))
                 decoded = {key: value.decoded for key, value in good.items()}
@@ -229,7 +233,8 @@ def _quality(
         if made.codes is not None and reference.codes is not None and made.codes.shape == reference.codes.shape:
             equal = (made.codes == reference.codes).mean(axis=(0, 2))
             agreement = tuple(round(float(share), 6) for share in equal)
-        against_snr = snr(reference.decoded, made.decoded, made.sample_rate)
+        ratio = snr(reference.decoded, made.decoded, made.sample_rate)
+        against_snr = None if ratio is None or math.isnan(ratio) else round(ratio, 3)
     try:
         values = measure(made.original, made.decoded, made.sample_rate, metrics)
     except BenchmarkError as error:
@@ -242,11 +247,11 @@ def _quality(
         metrics={name: round(value, 6) for name, value in values.items()},
         agreement=agreement,
         against=against,
-        against_snr=None if against_snr is None else round(against_snr, 3),
+        against_snr=against_snr,
     )
 
 
-def _shown(path: Path, folder: Path) -> str:
+def name_below(path: Path, folder: Path) -> str:
     """A file's name for results: below the folder, and printable."""
     relative = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
     return relative.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")

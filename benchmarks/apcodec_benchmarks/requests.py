@@ -9,18 +9,18 @@ from pathlib import Path
 
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
+from apcodec_benchmarks.metrics.catalogue import names_of
 from apcodec_benchmarks.models import model_of
 from apcodec_benchmarks.modes import Clips, modes_named
-from apcodec_benchmarks.quality import Heard, QualityPlan, measure_quality
+from apcodec_benchmarks.quality import Heard, QualityPlan, measure_quality, name_below
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.speed import Plan, Progress, measure_speed
 from apcodec_benchmarks.timing import FULL, QUICK, TABLE
 from apcodec_benchmarks.windows import WHOLE, joined, window_entries
-from apcodec_deploy.audio.reader import AudioReader
+from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader
 from apcodec_deploy.bundle import EMBEDDED, Bundle
 from apcodec_deploy.errors import AudioError, BenchmarkError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff")
 _QUICK_SECONDS = 3.0
 QUICK_MODES = ("cpuN", "window", "engine")
 """What a quick run keeps of the usual modes."""
@@ -94,7 +94,17 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
             clips=clips,
             schedule=schedule,
         )
-        return measure_speed(plan, progress)
+        return _without_paths(measure_speed(plan, progress), request.audio)
+
+
+def _without_paths(results: Results, folder: Path | None) -> Results:
+    """Results whose files are named below their folder: where it is on this machine is nobody's business."""
+    if folder is None:
+        return results
+    files = {each.case.file for each in results.timings if each.case.file is not None}
+    names = {file: name_below(Path(file), folder.resolve()) for file in files}
+    timings = (replace(each, case=replace(each.case, file=names.get(each.case.file or ""))) for each in results.timings)
+    return replace(results, timings=tuple(timings))
 
 
 def with_checkout(entries: Sequence[Entry], checkout: Path | None) -> list[Entry]:
@@ -142,7 +152,7 @@ class QualityRequest:
     @property
     def command(self) -> str:
         """What was asked for, in words that hold no path."""
-        words = [f"apcodec bench quality {self.folder.name}"]
+        words = [f"apcodec bench quality {self.folder.resolve().name}"]
         words += [f"--codecs {','.join(self.codecs)}"] if self.codecs else []
         words += [f"--model {Path(self.model).name}"] if self.model else []
         words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
@@ -158,9 +168,10 @@ def run_quality(
     """Measure quality, of APCodec in any backend and precision also against float32 on the CPU.
 
     Raises:
-        BenchmarkError: A contender is unknown, or there are no files.
+        BenchmarkError: A contender or a metric is unknown, or there are no files.
         ApcodecError: The model cannot be had.
     """
+    names_of(request.metrics)
     entries = with_checkout(entries_named(request.codecs), request.audiodec)
     files = audio_files(request.folder)
     model = EMBEDDED if request.model is None and request.checkpoint is None else request.model
@@ -221,7 +232,7 @@ def run_windows(request: WindowsRequest, progress: Progress = lambda what, done,
         clip = Path(directory) / "joined.wav"
         joined(audio_files(request.folder), clip, seconds=request.seconds, sample_rate=bundle.spec.sample_rate)
         settings = Settings(threads=request.threads, model=made.bundle)
-        command = f"apcodec bench windows {request.folder.name} --seconds {request.seconds:g}"
+        command = f"apcodec bench windows {request.folder.resolve().name} --seconds {request.seconds:g}"
         quality = measure_quality(
             QualityPlan(
                 command=command,
@@ -242,13 +253,16 @@ def run_windows(request: WindowsRequest, progress: Progress = lambda what, done,
                 threads=request.threads,
                 clips=Clips(files=[(str(clip), request.seconds)]),
                 schedule=QUICK if request.quick else TABLE,
+                stages=False,
             ),
             progress,
         )
     timings = tuple(replace(each, case=replace(each.case, file=clip.name)) for each in speed.timings)
+    failures = {each.name: each.failures for each in speed.contenders}
     return replace(
         quality,
         settings={**quality.settings, **speed.settings},
+        contenders=tuple(replace(each, failures=failures[each.name]) for each in quality.contenders),
         timings=timings,
         ceilings=speed.ceilings,
     )
@@ -262,5 +276,5 @@ def audio_files(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not found:
-        raise BenchmarkError(f"{folder} holds no audio files; expected {', '.join(AUDIO_SUFFIXES)}")
+        raise BenchmarkError(f"{folder} holds no audio files; expected {', '.join(sorted(AUDIO_SUFFIXES))}")
     return found

@@ -38,6 +38,7 @@ class Plan:
         threads: CPU threads, in modes that are not about one.
         clips: What is timed.
         schedule: How often.
+        stages: Whether the stages of round trips are timed, too, in modes that have some.
     """
 
     command: str
@@ -47,6 +48,7 @@ class Plan:
     threads: int
     clips: Clips
     schedule: Schedule = FULL
+    stages: bool = True
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ class _Group:
                     self._advance(f"{mode.name}: {name} has had enough")
                 if alive:
                     self._case(mode, case, alive)
-        if self._threads == self._plan.threads and any(mode.has_stages for mode in modes):
+        if self._plan.stages and self._threads == self._plan.threads and any(mode.has_stages for mode in modes):
             self._stages()
         self._state_ceilings()
 

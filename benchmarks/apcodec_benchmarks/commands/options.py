@@ -41,8 +41,10 @@ def check_targets(*targets: Path | None, overwrite: bool) -> None:
     """Refuse at once what would fail after minutes of work.
 
     Raises:
-        OutputError: A file is there already.
+        OutputError: A file is there already, or a folder.
     """
     for target in targets:
+        if target is not None and target.is_dir():
+            raise OutputError(f"{target} is a folder; a file is expected")
         if target is not None and target.exists() and not overwrite:
             raise OutputError(f"{target} exists; --overwrite replaces it")

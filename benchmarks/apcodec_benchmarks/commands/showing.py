@@ -25,19 +25,22 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 def show(
     results: Results, *, out: Path | None, plots: Path | None = None, overwrite: bool = False, json: bool = False
 ) -> None:
-    """Write the results where they should go, draw them, and print them as tables or as JSON."""
+    """Write the results where they should go, print them as tables or as JSON, and then draw them.
+
+    What can still fail comes last, so that nothing that was measured is lost.
+    """
     if out is not None:
         results.write(out, overwrite=overwrite)
         say(f"results: {out}")
+    if json:
+        print_json(results.to_dict())
+    else:
+        from apcodec_benchmarks.report.tables import markdown
+
+        for line in markdown(results).splitlines():
+            result(line)
     if plots is not None:
         from apcodec_benchmarks.report.plots import write_plots
 
         for path in write_plots(results, plots, overwrite=overwrite):
             say(f"plot: {path}")
-    if json:
-        print_json(results.to_dict())
-        return
-    from apcodec_benchmarks.report.tables import markdown
-
-    for line in markdown(results).splitlines():
-        result(line)

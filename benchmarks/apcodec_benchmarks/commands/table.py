@@ -29,9 +29,12 @@ def table(
     from apcodec_benchmarks.report.document import updated
     from apcodec_benchmarks.report.tables import markdown
     from apcodec_benchmarks.results import Results
+    from apcodec_deploy.errors import BenchmarkError
     from apcodec_deploy.files import written_whole
 
     held = {file.stem: Results.read(file) for file in files}
+    if len(held) < len(files):
+        raise BenchmarkError("two of the files have the same name, by which their plots and marks go; rename one")
     if plots is not None:
         from apcodec_benchmarks.report.plots import write_plots
 
@@ -39,9 +42,14 @@ def table(
             for path in write_plots(results, plots / name, overwrite=overwrite):
                 say(f"plot: {path}")
     if update is not None:
-        text = updated(update.read_text(encoding="utf-8"), held)
+        try:
+            # As bytes, so that line endings stay as they are.
+            document = update.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BenchmarkError(f"{update} cannot be read as text ({error}); a Markdown file is expected") from error
+        text = updated(document, held)
         with written_whole(update, overwrite=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(text.encode("utf-8"))
         say(f"updated: {update}")
         return
     for results in held.values():

@@ -84,10 +84,16 @@ def entries_named(names: Sequence[str] | None) -> list[Entry]:
     if not names:
         return [entry for entry in ENTRIES if entry.usual]
     known = {entry.name: entry for entry in ENTRIES}
-    own = [Entry(name=name, factory=name) for name in names if ":" in name]
-    unknown = [name for name in names if ":" not in name and name not in known]
+    others = [name for name in dict.fromkeys(names) if name not in known]
+    own = [Entry(name=name, factory=name) for name in others if _is_factory(name)]
+    unknown = [name for name in others if not _is_factory(name)]
     if unknown:
         raise BenchmarkError(
             f"no contender is called {', '.join(unknown)}; there are: {', '.join(known)}, and module:function"
         )
     return [entry for entry in ENTRIES if entry.name in names] + own
+
+
+def _is_factory(name: str) -> bool:
+    module, _, function = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), function))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import torch
 import transformers
@@ -56,6 +57,8 @@ class _Transformers(PyTorchContender):
 
     def __init__(self, settings: Settings, name: str, kind: type[Any], config: Any) -> None:
         super().__init__(settings)
+        # With telemetry the hub asks the network who is calling, even for files that are here or nowhere.
+        huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
         transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._kind = kind
@@ -67,8 +70,9 @@ class _Transformers(PyTorchContender):
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise ContenderError(f"{name} cannot be had: {reason}") from error
             self.model, self.weights = _random(kind, config), "random"
-        self.model.eval().requires_grad_(False).to(self.device, self.dtype)
-        _fold_weight_norm(self.model)
+        self.model.eval().requires_grad_(False)
+        _fold_weight_norm(self.model)  # before any rounding to half precision
+        self.model.to(self.device, self.dtype)
         self.config: Any = self.model.config
         self.name = name
 
@@ -116,6 +120,9 @@ class _Encodec(_Transformers):
         variant = str(settings.options["variant"])
         name, numbers = _ENCODEC[variant]
         super().__init__(settings, name, transformers.EncodecModel, transformers.EncodecConfig(**numbers))
+        join = self.model._linear_overlap_add
+        # Half precision would round the weights at a chunk's ends to zero, and the library divides by their sum.
+        self.model._linear_overlap_add = lambda chunks, stride: join([each.float() for each in chunks], stride)
         self.bandwidth = min(self.config.target_bandwidths, key=lambda each: abs(1000 * each - _BITS_PER_SECOND))
         stereo = self.config.audio_channels > 1
         self.facts = self._facts(
@@ -128,8 +135,16 @@ class _Encodec(_Transformers):
 
     @torch.inference_mode()
     def encode(self, audio: Tensor) -> Any:
-        samples = audio[:, None].expand(-1, self.config.audio_channels, -1).to(self.dtype)
+        samples = self._joinable(audio)[:, None].expand(-1, self.config.audio_channels, -1).to(self.dtype)
         return self.model.encode(samples, bandwidth=self.bandwidth)
+
+    def _joinable(self, audio: Tensor) -> Tensor:
+        """Followed by silence where the last chunk would end within the one before, which the library cannot join."""
+        stride = self.config.chunk_stride
+        if stride is None or audio.shape[1] <= stride:
+            return audio
+        overlap, rest = self.config.chunk_length - stride, audio.shape[1] % stride
+        return torch.nn.functional.pad(audio, (0, overlap - rest)) if 0 < rest < overlap else audio
 
     @torch.inference_mode()
     def decode(self, codes: Any) -> Tensor:
@@ -139,8 +154,9 @@ class _Encodec(_Transformers):
         return audio
 
     def codes(self, codes: Any) -> NDArray[np.int64]:
-        found: Tensor = codes.audio_codes  # (frames, B, Q, n)
-        result: NDArray[np.int64] = found.permute(1, 2, 0, 3).flatten(2).cpu().numpy()
+        found: Tensor = codes.audio_codes  # (chunks, B, Q, n), of which the last one is filled up with zeros
+        joined = found.permute(1, 2, 0, 3).flatten(2)
+        result: NDArray[np.int64] = joined[:, :, : joined.shape[2] - codes.last_frame_pad_length].cpu().numpy()
         return result
 
 

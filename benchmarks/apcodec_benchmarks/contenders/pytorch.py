@@ -86,8 +86,7 @@ class PyTorchContender:
         counted: dict[str, tuple[float, float]] = {}
         codes: Any = None
         for direction in ("encode", "decode"):
-            lstm = _LstmWork(self.modules())
-            with lstm, FlopCounterMode(display=False) as counter:
+            with FlopCounterMode(display=False) as counter, _LstmWork(self.modules(), counter) as lstm:
                 if direction == "encode":
                     codes = self.encode(audio)
                 else:
@@ -116,27 +115,32 @@ class PyTorchContender:
 
 
 class _LstmWork:
-    """Counts what PyTorch's own counter does not see: LSTMs, which are one opaque operation on a CPU."""
+    """Counts LSTMs where PyTorch's own counter does not see them: where oneDNN or cuDNN runs them as one operation."""
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    def __init__(self, modules: Iterable[nn.Module], counter: FlopCounterMode) -> None:
         self.flops = 0.0
+        self._counter, self._counted = counter, 0
         self._found = [each for module in modules for each in module.modules() if isinstance(each, nn.LSTM)]
         self._hooks: list[Any] = []
 
     def __enter__(self) -> _LstmWork:
-        self._hooks = [each.register_forward_hook(self._count) for each in self._found]
+        self._hooks = [each.register_forward_pre_hook(self._begin) for each in self._found]
+        self._hooks += [each.register_forward_hook(self._count) for each in self._found]
         return self
 
     def __exit__(self, *raised: object) -> None:
         for hook in self._hooks:
             hook.remove()
 
+    def _begin(self, module: nn.LSTM, inputs: tuple[Any, ...]) -> None:
+        self._counted = self._counter.get_total_flops()
+
     def _count(self, module: nn.LSTM, inputs: tuple[Any, ...], outputs: Any) -> None:
-        """Four gates, each a product with the input and one with the state, per step and layer."""
-        steps = outputs[0].shape[0] * outputs[0].shape[1]
-        for layer in range(module.num_layers):
-            width = module.input_size if layer == 0 else module.hidden_size
-            self.flops += 2.0 * steps * 4 * module.hidden_size * (width + module.hidden_size)
+        """Each step of each clip meets every weight once, in products with the input and with the state."""
+        if self._counter.get_total_flops() == self._counted:  # else it ran as plain products, which are counted
+            steps = inputs[0].numel() // inputs[0].shape[-1]
+            weights = sum(each.numel() for name, each in module.named_parameters() if name.startswith("weight"))
+            self.flops += 2.0 * steps * weights
 
 
 def device_of(settings: Settings) -> torch.device:

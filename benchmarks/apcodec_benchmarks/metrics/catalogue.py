@@ -128,6 +128,18 @@ def available() -> dict[str, str | None]:
     return {name: metric.problem() for name, metric in METRICS.items()}
 
 
+def names_of(names: Iterable[str] | None) -> set[str]:
+    """The names as a set; all there are where None.
+
+    Raises:
+        BenchmarkError: No such metric exists.
+    """
+    wanted = set(METRICS) if names is None else set(names)
+    if unknown := sorted(wanted - set(METRICS)):
+        raise BenchmarkError(f"no metric is called {', '.join(unknown)}; there are {', '.join(METRICS)}")
+    return wanted
+
+
 def measure(
     original: NDArray[np.float32],
     decoded: NDArray[np.float32],
@@ -150,9 +162,7 @@ def measure(
         BenchmarkError: The clips are not mono, of different lengths, or not finite; or no such metric exists.
         AudioError: The sample rate is no whole number in the range that can be resampled.
     """
-    wanted = set(METRICS) if names is None else set(names)
-    if unknown := sorted(wanted - set(METRICS)):
-        raise BenchmarkError(f"no metric is called {', '.join(unknown)}; there are {', '.join(METRICS)}")
+    wanted = names_of(names)
     rate = check_rate(sample_rate)
     reference, audio = _clip(original, "original"), _clip(decoded, "decoded")
     if len(reference) != len(audio):

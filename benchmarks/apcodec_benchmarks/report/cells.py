@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from apcodec_benchmarks.results import Results
 
@@ -14,8 +16,19 @@ MEGA = 1e6
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown; every column but the first is for figures."""
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+    lines = [_row(head), "|---|" + "--:|" * (len(head) - 1)]
+    return "\n".join([*lines, *(_row(row) for row in rows)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    # Backslashes before a bar are doubled, or the last of them would be taken for the bar's own.
+    escaped = (re.sub(r"\\*\|", lambda found: found[0][:-1] * 2 + r"\|", line(cell)) for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def line(text: str) -> str:
+    """Text that others wrote as one line of Markdown, in which nothing is taken for HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def title_of(results: Results, name: str) -> str:
@@ -27,14 +40,14 @@ def title_of(results: Results, name: str) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A number in so many significant digits, without an exponent."""
+    """A number in so many significant digits, or in all that stand before its point, without an exponent."""
     if value is None:
         return NOTHING
     if value == 0:
         return "0"
     text = f"{value:.{digits}g}"
     if "e" in text:
-        return f"{value:.0f}" if value >= 1 else f"{value:.6f}".rstrip("0")
+        return f"{value:.0f}" if abs(value) >= 1 else f"{Decimal(text):f}"
     return text
 
 

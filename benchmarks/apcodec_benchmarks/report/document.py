@@ -9,7 +9,11 @@ from apcodec_benchmarks.report.tables import summary
 from apcodec_benchmarks.results import Results
 from apcodec_deploy.errors import BenchmarkError
 
-_PART = re.compile(r"(<!-- bench (?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+_PART = re.compile(
+    r"(?P<begin><!-- bench (?P<name>[^\r\n]+?) -->(?P<end>\r?\n))(?:(?!<!-- bench ).)*?(?P<close><!-- /bench -->)",
+    re.DOTALL,
+)
+"""A part that is never closed ends nowhere, rather than in the next one."""
 
 
 def updated(text: str, results: Mapping[str, Results]) -> str:
@@ -31,6 +35,8 @@ def updated(text: str, results: Mapping[str, Results]) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]
-        return f"{match[1]}{summary(results[name])}{match[3]}" if name in results else match[0]
+        if name not in results:
+            return match[0]
+        return match["begin"] + summary(results[name]).replace("\n", match["end"]) + match["close"]
 
     return _PART.sub(replaced, text)

@@ -27,7 +27,7 @@ def contenders_table(results: Results) -> str:
             [
                 title_of(results, record.name),
                 f"{facts.sample_rate / 1000:g}",
-                f"{facts.bitrate / 1000:.3g}",
+                figure(facts.bitrate / 1000),
                 figure(None if facts.parameters is None else facts.parameters / MEGA),
                 figure(None if record.flops_per_second is None else record.flops_per_second / 1e9),
                 facts.precision if facts.weights != "none" else NOTHING,
@@ -89,7 +89,7 @@ def _clip(timings: Sequence[Timing], results: Results) -> str:
                 figure(trip.rtf),
                 f"{figure(low)} to {figure(high)}",
                 figure(trip.times.p95 / trip.case.audio_seconds),
-                f"{1 / trip.rtf:.3g}x",
+                f"{figure(1 / trip.rtf)}x",
                 *(each_way if apart else []),
                 share(trip.ceiling_share),
                 figure(None if trip.memory is None else trip.memory / MEGA),
@@ -111,12 +111,12 @@ def _paper(timings: Sequence[Timing], results: Results) -> str:
             continue
         resident = [each for each in timings if each.contender == name and not each.case.copies]
         mean = sum(each.rtf for each in own) / len(own)
-        figures = [figure(_sum_over_sum(own)), figure(mean), f"{1 / _sum_over_sum(own):.3g}x"]
+        figures = [figure(_sum_over_sum(own)), figure(mean), f"{figure(1 / _sum_over_sum(own))}x"]
         if apart:
             figures.append(figure(_sum_over_sum(resident)) if resident else NOTHING)
         rows.append([title_of(results, name), *figures])
-    lengths = sorted({each.case.seconds for each in timings})
-    head = [f"{len(lengths)} utterances, {lengths[0]:.3g} to {lengths[-1]:.3g} s", "RTF, sum / sum"]
+    lengths = sorted(seconds for _, seconds in {(each.case.file, each.case.seconds) for each in timings})
+    head = [f"{len(lengths)} utterances, {figure(lengths[0])} to {figure(lengths[-1])} s", "RTF, sum / sum"]
     head += ["RTF, mean of utterances", "speed", *(["RTF without copies"] if apart else [])]
     return table(head, _by_speed(rows, 1))
 
@@ -140,7 +140,7 @@ def _milliseconds(timings: Sequence[Timing], results: Results) -> str:
                 f"{figure(1000 * own[0].times.mean)} ± {figure(1000 * own[0].times.deviation, 2)}" if own else NOTHING
             )
         rows.append(row)
-    return table(["ms, mean ± deviation", *(f"{what} {1000 * seconds:.3g} ms" for what, seconds in columns)], rows)
+    return table(["ms, mean ± deviation", *(f"{what} {figure(1000 * seconds)} ms" for what, seconds in columns)], rows)
 
 
 def _throughput(timings: Sequence[Timing], results: Results) -> str:
@@ -148,7 +148,9 @@ def _throughput(timings: Sequence[Timing], results: Results) -> str:
     rows = []
     for name in _names(timings):
         own = {each.case.batch: each for each in timings if each.contender == name}
-        rows.append([title_of(results, name), *(f"{1 / own[b].rtf:.3g}x" if b in own else NOTHING for b in batches)])
+        rows.append(
+            [title_of(results, name), *(f"{figure(1 / own[b].rtf)}x" if b in own else NOTHING for b in batches)]
+        )
     return table(["times real time, by batch", *map(str, batches)], rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apcodec_benchmarks.measurements import ContenderRecord, Timing
-from apcodec_benchmarks.report.cells import MARK
+from apcodec_benchmarks.report.cells import MARK, figure, line
 from apcodec_benchmarks.report.quality_tables import means_table, windows_table
 from apcodec_benchmarks.report.speed_tables import contenders_table, mode_table, stages_table
 from apcodec_benchmarks.results import Results
@@ -28,13 +28,14 @@ def markdown(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The table that a document shows: round trips by contender, or quality, or the window sweep."""
+    """The table that a document shows: speed in one mode, or quality, or the window sweep."""
     if _is_sweep(results):
         return f"{windows_table(results)}\n\n{_machine(results)}\n"
     if results.quality:
         return f"{means_table(results)}\n\n{_machine(results)}\n"
     modes = {each.mode for each in results.timings}
-    shown = [mode for mode in ("cpuN", "cpu1", "throughput", "length") if mode in modes][:1]
+    order = ("cpuN", "cpu1", "throughput", "length", "paper", "engine", "window")
+    shown = [mode for mode in order if mode in modes][:1]
     tables = [mode_table(mode, [each for each in results.timings if each.mode == mode], results) for mode in shown]
     return "\n\n".join([*tables, " ".join([_machine(results), *_random_mark(results)])]) + "\n"
 
@@ -70,8 +71,8 @@ def _about(results: Results) -> str:
     for ceiling in results.ceilings:
         unit = "GFLOP/s" if ceiling.operation == "product" else "GB/s"
         lines.append(
-            f"Ceiling, {ceiling.threads} thread{'s' * (ceiling.threads > 1)}: {ceiling.rate / 1e9:.3g} {unit} "
-            f"({ceiling.size}; best {ceiling.best / 1e9:.3g})."
+            f"Ceiling, {ceiling.threads} thread{'s' * (ceiling.threads > 1)}: {figure(ceiling.rate / 1e9)} {unit} "
+            f"({ceiling.size}; best {figure(ceiling.best / 1e9)})."
         )
     return "  \n".join(lines)
 
@@ -90,12 +91,12 @@ def _remarks(results: Results) -> list[str]:
         remarks += [f"{record.name}, {failure}" for failure in record.failures]
     for timing in results.timings:
         remarks += [f"{timing.contender}, {timing.mode}, {_case(timing)}: {warning}" for warning in timing.warnings]
-    return ["\n".join(f"- {each}" for each in dict.fromkeys(remarks))] if remarks else []
+    return ["\n".join(f"- {line(each)}" for each in dict.fromkeys(remarks))] if remarks else []
 
 
 def _case(timing: Timing) -> str:
     batch = f" x {timing.case.batch}" if timing.case.batch > 1 else ""
-    return f"{timing.case.operation} of {timing.case.seconds:.3g} s{batch}"
+    return f"{timing.case.operation} of {figure(timing.case.seconds)} s{batch}"
 
 
 def _failed(results: Results) -> list[ContenderRecord]:

@@ -184,9 +184,4 @@ def _difference(first: Any, second: Any) -> str:
 
 
 def _said(timing: Timing) -> str:
-    case = timing.case
-    batch = f" x {case.batch}" if case.batch > 1 else ""
-    return (
-        f"{timing.contender}, {timing.mode}, {case.operation} of {case.seconds:.3g} s{batch}, "
-        f"{timing.threads} thread{'s' * (timing.threads > 1)}"
-    )
+    return f"{timing.contender}, {timing.mode}, {timing.case}, {timing.threads} thread{'s' * (timing.threads > 1)}"

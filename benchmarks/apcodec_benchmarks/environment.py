@@ -102,6 +102,7 @@ def device_memory(process: int) -> int | None:
 
 def _output(*command: str) -> str | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
+    return ran.stdout.strip()

@@ -86,6 +86,10 @@ class Case:
     clock: str = "host"
     file: str | None = None
 
+    def __str__(self) -> str:
+        seconds = f"{self.seconds:.3g}" if self.seconds < 1000 else f"{self.seconds:.0f}"
+        return f"{self.operation} of {seconds} s{f' x {self.batch}' if self.batch > 1 else ''}"
+
     @property
     def audio_seconds(self) -> float:
         """Seconds of audio that one call handles."""

@@ -65,9 +65,10 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
     if request.quick and not request.modes:
         modes = [mode for mode in modes if mode.name in QUICK_MODES]
     entries = entries_named(request.codecs)
+    files, skipped = ([], []) if request.audio is None else utterances(request.audio)
     clips = Clips(
         seconds=min(request.seconds, _QUICK_SECONDS) if request.quick else request.seconds,
-        files=[] if request.audio is None else utterances(request.audio),
+        files=files,
         quick=request.quick,
         device=request.device,
     )
@@ -94,7 +95,8 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
             clips=clips,
             schedule=schedule,
         )
-        return _without_paths(measure_speed(plan, progress), request.audio)
+        results = _without_paths(measure_speed(plan, progress), request.audio)
+        return replace(results, settings={**results.settings, "skipped_files": skipped})
 
 
 def _without_paths(results: Results, folder: Path | None) -> Results:
@@ -115,8 +117,8 @@ def with_checkout(entries: Sequence[Entry], checkout: Path | None) -> list[Entry
     return [replace(each, options={**each.options, **options}) if each.name == "audiodec" else each for each in entries]
 
 
-def utterances(folder: Path) -> list[tuple[str, float]]:
-    """The audio files below a folder, each with its seconds.
+def utterances(folder: Path) -> tuple[list[tuple[str, float]], list[str]]:
+    """The audio files below a folder, each with its seconds, and why others are none.
 
     Raises:
         BenchmarkError: There are none that can be read.
@@ -128,10 +130,10 @@ def utterances(folder: Path) -> list[tuple[str, float]]:
                 samples = sum(block.shape[1] for block in reader.blocks())
                 found.append((str(path.resolve()), samples / reader.sample_rate))
         except AudioError as error:
-            refused.append(str(error))
+            refused.append(str(error).replace(str(path), path.name))  # results hold no path of this machine
     if not found:
         raise BenchmarkError("; ".join(refused))
-    return found
+    return found, refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,7 @@ class _Group:
 
         def done(name: str) -> None:
             if name in alive:
-                self._advance(f"{mode.name}: {name}, {case.operation} of {case.seconds:.3g} s")
+                self._advance(f"{mode.name}: {name}, {case}")
 
         outcomes = rounds(timed, cases, self._plan.schedule, done=done, limit_seconds=limit)
         now = self._rates_of(outcomes)

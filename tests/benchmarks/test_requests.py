@@ -151,10 +151,13 @@ def test_an_unknown_metric_or_codec_is_refused_before_a_model_is_made(
 
 
 def test_utterances_are_the_files_that_can_be_read_with_their_seconds(folder: Path) -> None:
-    assert utterances(folder) == [
+    found, skipped = utterances(folder)
+    assert found == [
         (str((folder / "b.WAV").resolve()), 1.0),
         (str((folder / "deep" / "er" / "a.flac").resolve()), 0.5),
     ]
+    assert all(str(folder) not in reason for reason in skipped)
+    assert len(skipped) == len(audio_files(folder)) - len(found)
 
 
 def test_a_folder_of_bad_files_is_refused_with_every_reason(tmp_path: Path) -> None:

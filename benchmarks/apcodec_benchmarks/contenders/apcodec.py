@@ -43,20 +43,23 @@ class ApcodecContender:
 
         Args:
             settings: Of its options, ``backend`` is ``onnxruntime`` or ``tensorrt``, ``window`` as for a ``Codec``.
+
+        Raises:
+            ContenderError: The bundle, the backend or the window cannot be had.
         """
         self._window = settings.options.get("window")
-        options = BackendOptions(
-            name=str(settings.options.get("backend", "onnxruntime")),
-            device=settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
-        )
         try:
+            options = BackendOptions(
+                name=str(settings.options.get("backend", "onnxruntime")),
+                device=settings.device,
+                precision=settings.precision,
+                threads=settings.threads,
+            )
             bundle = Bundle.embedded() if settings.model is None else Bundle.open(settings.model)
             self.codec = Codec(bundle, create(bundle, options))
+            self.facts = self._facts(settings)
         except ApcodecError as error:
             raise ContenderError(str(error)) from error
-        self.facts = self._facts(settings)
 
     def _facts(self, settings: Settings) -> Facts:
         codec, bundle = self.codec, self.codec.bundle

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from apcodec_benchmarks.measurements import Quality
 from apcodec_benchmarks.metrics.catalogue import METRICS
-from apcodec_benchmarks.report.cells import NOTHING, figure, share, table, title_of
+from apcodec_benchmarks.report.cells import NOTHING, figure, table, title_of
 from apcodec_benchmarks.results import Results
 
 
@@ -66,4 +66,4 @@ def _mean(values: Sequence[float | None], digits: int) -> str:
 def _agreement(rows: Sequence[Quality]) -> str:
     """Mean shares of equal codes, codebook by codebook."""
     known = [row.agreement for row in rows if row.agreement]
-    return " ".join(share(statistics.fmean(each)) for each in zip(*known, strict=True)) if known else NOTHING
+    return " ".join(f"{statistics.fmean(each):.1%}" for each in zip(*known, strict=True)) if known else NOTHING

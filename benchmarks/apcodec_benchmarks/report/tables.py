@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apcodec_benchmarks.measurements import ContenderRecord, Timing
+from apcodec_benchmarks.measurements import ContenderRecord
 from apcodec_benchmarks.report.cells import MARK, figure, line
 from apcodec_benchmarks.report.quality_tables import means_table, windows_table
 from apcodec_benchmarks.report.speed_tables import contenders_table, mode_table, stages_table
@@ -84,19 +84,15 @@ def _remarks(results: Results) -> list[str]:
         if record.facts is not None and not _is_sweep(results):
             remarks += [f"{record.facts.title}: {note}." for note in record.facts.notes]
     remarks += [f"{record.name} did not run: {record.problem}" for record in _failed(results)]
+    remarks += [f"skipped: {reason}" for reason in results.settings.get("skipped_files", ())]
     for name, reason in results.settings.get("absent_metrics", {}).items():
         remarks.append(f"no {name}: {reason}")
     remarks += [f"{row.contender}, {row.file}: {row.problem}" for row in results.quality if row.problem is not None]
     for record in results.contenders:
         remarks += [f"{record.name}, {failure}" for failure in record.failures]
     for timing in results.timings:
-        remarks += [f"{timing.contender}, {timing.mode}, {_case(timing)}: {warning}" for warning in timing.warnings]
+        remarks += [f"{timing.contender}, {timing.mode}, {timing.case}: {warning}" for warning in timing.warnings]
     return ["\n".join(f"- {line(each)}" for each in dict.fromkeys(remarks))] if remarks else []
-
-
-def _case(timing: Timing) -> str:
-    batch = f" x {timing.case.batch}" if timing.case.batch > 1 else ""
-    return f"{timing.case.operation} of {figure(timing.case.seconds)} s{batch}"
 
 
 def _failed(results: Results) -> list[ContenderRecord]:

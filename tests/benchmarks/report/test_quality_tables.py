@@ -22,7 +22,7 @@ def test_quality_is_the_mean_of_the_files_that_went_well() -> None:
     head, *body = tables(markdown(found))[0]
     assert head[:5] == ["contender", "files", "kbit/s", "SNR, dB ↑", "STOI ↑"]
     assert body == [
-        ["A", "2", "7", "10.0", "0.850", "100% 60%", "45.0"],
+        ["A", "2", "7", "10.0", "0.850", "100.0% 60.0%", "45.0"],
         ["B", "1", "6", NOTHING, "0.500", NOTHING, NOTHING],
     ]
     assert "- a, 3: cut off\n" in markdown(found)

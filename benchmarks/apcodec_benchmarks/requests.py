@@ -181,7 +181,8 @@ def run_quality(
     def making(step: str) -> None:
         progress(step, 0, 0)
 
-    with model_of(model, request.checkpoint, reduced=request.precision != "float32", progress=making) as made:
+    # What is judged by its quality has to be proven.
+    with model_of(model, request.checkpoint, reduced=True, progress=making) as made:
         settings = Settings(
             threads=request.threads,
             device=request.device,

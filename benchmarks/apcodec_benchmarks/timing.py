@@ -56,7 +56,7 @@ class Schedule:
 
 
 FULL = Schedule()
-TABLE = Schedule(warm_up_seconds=1.0, seconds=3.0)
+TABLE = Schedule(warm_up_seconds=1.0, seconds=2.0)
 """For a run of all modes at once."""
 QUICK = Schedule(warm_up_calls=1, warm_up_seconds=0.5, calls=5, seconds=1.0, least=1)
 

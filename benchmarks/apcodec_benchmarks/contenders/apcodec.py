@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import CPU, BackendOptions, create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
+from apcodec_deploy.cuda.device import open_device
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
 from apcodec_deploy.ort import onnxruntime
@@ -77,7 +78,7 @@ class ApcodecContender:
             weights=weights,
             weights_hash=bundle.fingerprint[:16],
             precision=backend.precision,
-            device=settings.device,
+            device=_device_name(settings.device),
             notes=() if random else (f"model {bundle.name}",),
         )
 
@@ -163,6 +164,16 @@ class ApcodecContender:
 
     def close(self) -> None:
         self.codec.close()
+
+
+def _device_name(device: str) -> str:
+    """The GPU's name, or what was asked for where nothing here can tell it."""
+    if device == CPU:
+        return device
+    try:
+        return open_device(BackendOptions(device=device).index).gpu.name
+    except ApcodecError:
+        return device
 
 
 def network_of(bundle: Bundle) -> NetworkConfig | None:

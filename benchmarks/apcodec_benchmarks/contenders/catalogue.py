@@ -45,7 +45,8 @@ class Entry:
             OSError,
             AttributeError,
         ) as error:  # a package that lacks a shared library can raise OSError
-            raise ContenderError(f"{error}; pip install 'apcodec-deploy[bench]'") from error
+            advice = "; pip install 'apcodec-deploy[bench]'" if module.startswith(_HERE) else ""
+            raise ContenderError(f"{error}{advice}") from error
         return make(settings)
 
 

@@ -19,7 +19,11 @@ from apcodec_deploy.codec import load
 from apcodec_deploy.errors import ApcodecError, BundleError
 from apcodec_deploy.machine import available_cpus
 
-_EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
+_OPTIONAL = {
+    "export": ("torch", "onnx", "onnxscript", "safetensors"),
+    "bench": ("torch", "onnx", "transformers", "pystoi", "matplotlib"),
+}
+"""What the commands of those names need, which are the extras' names, too."""
 
 
 def doctor(model: shared.Model = None, json: shared.Json = False) -> None:
@@ -42,7 +46,7 @@ def examine(model: shared.Model = None) -> list[Finding]:
         _onnxruntime(),
         _audio(),
         _codec(model),
-        _export(),
+        *(_optional(extra, packages) for extra, packages in _OPTIONAL.items()),
         *examine_gpu(_bundle(model)),
     ]
 
@@ -102,12 +106,13 @@ def _codec(model: shared.Model) -> Finding:
         return Finding("model", "broken", str(error))
 
 
-def _export() -> Finding:
-    versions = {name: _version(name) for name in _EXPORT_PACKAGES}
+def _optional(extra: str, packages: tuple[str, ...]) -> Finding:
+    """Whether the packages of a command that not everybody needs are there."""
+    versions = {name: _version(name) for name in packages}
     if lacking := [name for name, version in versions.items() if not version]:
-        advice = "only 'apcodec export' needs them: pip install 'apcodec-deploy[export]'"
-        return Finding("export", "missing", f"{', '.join(lacking)} not installed; {advice}")
-    return Finding("export", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+        advice = f"only 'apcodec {extra}' needs them: pip install 'apcodec-deploy[{extra}]'"
+        return Finding(extra, "missing", f"{', '.join(lacking)} not installed; {advice}")
+    return Finding(extra, "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _version(distribution: str) -> str | None:

@@ -20,7 +20,7 @@ from apcodec_deploy.errors import ContenderError
 PRODUCT, COPY = "product", "copy"
 _LIMIT_SHARE = 0.5
 """A growing case that takes a contender more than this share of its time for one case is done once."""
-_STAGE_CALLS = 5
+_STAGE_CALLS = 3
 _IMPOSSIBLE = 1.1
 """The share of the ceiling above which a figure is not believed: the ceiling itself has a spread."""
 Progress = Callable[[str, int, int], None]

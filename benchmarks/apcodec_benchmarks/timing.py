@@ -17,6 +17,8 @@ from apcodec_deploy.errors import BenchmarkError, ContenderError
 _BURST_SECONDS = 0.02
 """Calls shorter than this are made several at a time, so that waking a process up is not what is measured."""
 _MAX_BURST = 10
+_SLOW = 2.5
+"""Calls that take so many times the time of a case are made twice and no more: a third one tells little for its price."""
 
 
 class Timed(Protocol):
@@ -51,7 +53,8 @@ class Schedule:
     def __str__(self) -> str:
         return (
             f"warm-up {self.warm_up_calls} calls or {self.warm_up_seconds:g} s, then {self.calls} calls or "
-            f"{self.seconds:g} s per contender and case, whichever comes first, at least {self.least}"
+            f"{self.seconds:g} s per contender and case, whichever comes first, at least {self.least}, "
+            f"but {min(self.least, 2)} where a call takes more than {_SLOW * self.seconds:g} s"
         )
 
 
@@ -77,7 +80,9 @@ class _Run:
         if self.problem is not None:
             return True
         enough = len(self.seconds) >= schedule.calls or sum(self.seconds) >= schedule.seconds
-        return enough and len(self.seconds) >= min(schedule.least, schedule.calls)
+        slow = bool(self.seconds) and min(self.seconds) > _SLOW * schedule.seconds
+        least = min(schedule.least, 2) if slow else schedule.least
+        return enough and len(self.seconds) >= min(least, schedule.calls)
 
     def burst(self, schedule: Schedule) -> int:
         """How many calls to make at once."""

@@ -80,6 +80,14 @@ def test_time_ends_what_is_slow_and_others_go_on() -> None:
     assert log.count("fast") == 40
 
 
+def test_what_takes_many_times_its_time_is_done_twice() -> None:
+    schedule = Schedule(warm_up_calls=1, calls=30, seconds=2)
+    found = rounds({"a": Scripted("a", [], forever(6.0)), "b": Scripted("b", [], forever(4.0))}, CASE, schedule)
+    assert found["a"].times is not None and found["b"].times is not None
+    assert len(found["a"].times.values) == 2
+    assert len(found["b"].times.values) == 3
+
+
 def test_short_calls_come_in_bursts_and_are_counted_one_by_one() -> None:
     asked: list[int] = []
 

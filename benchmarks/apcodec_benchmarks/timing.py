@@ -18,7 +18,7 @@ _BURST_SECONDS = 0.02
 """Calls shorter than this are made several at a time, so that waking a process up is not what is measured."""
 _MAX_BURST = 10
 _SLOW = 2.5
-"""Calls that take so many times the time of a case are made twice and no more: a third one tells little for its price."""
+"""Calls that take so many times the time of a case are made twice and no more: a third tells little for its price."""
 
 
 class Timed(Protocol):

@@ -113,7 +113,7 @@ def test_quick_picks_from_the_usual_modes_and_shortens(speed_plans: list[Plan]) 
     for device in ("cpu", "cuda"):
         run_speed(SpeedRequest(threads=1, model="demo", device=device, quick=True))
     assert [[mode.name for mode in plan.modes] for plan in speed_plans] == [["cpuN", "window"], ["window", "engine"]]
-    assert {plan.clips.seconds for plan in speed_plans} == {3.0}
+    assert {plan.clips.seconds for plan in speed_plans} == {2.5}
 
 
 def test_quick_leaves_modes_that_were_named_and_short_clips_alone(speed_plans: list[Plan]) -> None:

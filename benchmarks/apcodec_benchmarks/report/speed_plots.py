@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 LEAST_FITTED = 10.0
-"""Seconds of the shortest clip in a fit: of shorter ones, what a call costs at any length, and the windows at both ends,
-are a large part."""
+"""Seconds of the shortest clip in a fit: of shorter ones, what a call costs at any length, and a second window, are a
+large part."""
 _FIT = f"exponents: least squares of log time over log length, clips of {LEAST_FITTED:g} s and longer"
 _REAL_TIME = "real time, RTF = 1"
 _LIGHT = "#9CCBEA"

@@ -183,7 +183,7 @@ def test_a_package_that_its_code_needs_is_named(checkout: Path) -> None:
 
 
 def test_a_checkout_is_needed_and_recognised(tmp_path: Path) -> None:
-    with pytest.raises(ContenderError, match="'checkout'"):
+    with pytest.raises(ContenderError, match="--audiodec"):
         audiodec(Settings(threads=1))
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ContenderError, match="no checkout of AudioDec"):

@@ -47,7 +47,10 @@ class Watched(TorchDispatchMode):
 @pytest.mark.parametrize(
     ("asked", "computed"), [("float32", torch.float32), ("float16", torch.float32), ("bfloat16", torch.bfloat16)]
 )
-def test_a_product_is_one_product_of_the_amount_and_precision_that_are_told(asked: str, computed: torch.dtype) -> None:
+def test_a_product_is_one_product_of_the_amount_and_precision_that_are_told(
+    asked: str, computed: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceiling, "_least_seconds", lambda call: 0.0)  # as fast as each other: PyTorch's is taken
     subject = Ceiling(Settings(threads=1, precision=asked))
     call = subject.prepare(PRODUCT)
     with FlopCounterMode(display=False) as counter:
@@ -64,6 +67,27 @@ def test_a_product_is_one_product_of_the_amount_and_precision_that_are_told(aske
     expected = left.double() @ right.double()
     assert (result.double() - expected).abs().max() <= tolerance * expected.abs().max()
     subject.close()
+
+
+def test_onnx_runtimes_product_is_the_same_one() -> None:
+    left, right = torch.randn(96, 96), torch.randn(96, 96)
+    session, binding = ceiling._session(left, right, threads=1)
+    session.run_with_iobinding(binding)
+    result = torch.from_numpy(binding.get_outputs()[0].numpy())
+    torch.testing.assert_close(result, left @ right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("faster", [0, 1])
+def test_the_faster_library_is_the_ceiling(faster: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def seconds(call: object) -> float:
+        tried.append(call)
+        return 1.0 if len(tried) - 1 == faster else 2.0
+
+    monkeypatch.setattr(ceiling, "_least_seconds", seconds)
+    assert Ceiling(Settings(threads=1)).prepare(PRODUCT) is tried[faster]
+    assert len(tried) == 2
 
 
 def test_a_copy_reads_and_writes_the_amount_that_is_told() -> None:

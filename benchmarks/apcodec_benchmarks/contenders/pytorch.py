@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from apcodec_deploy.errors import ContenderError
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-class PyTorchContender:
+class PyTorchContender(ABC):
     """A contender whose handles are tensors. Subclasses give ``facts``, ``encode`` and ``decode``.
 
     Attributes:
@@ -100,18 +101,21 @@ class PyTorchContender:
         weights_hash = self.facts.weights_hash or hash_of(self.modules())
         return replace(self.facts, parameters=parameters_of(self.modules()), weights_hash=weights_hash)
 
+    @abstractmethod
     def modules(self) -> Iterable[nn.Module]:
         """The networks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, audio: Any) -> Any:
-        raise NotImplementedError
+        """As a contender does."""
 
+    @abstractmethod
     def decode(self, codes: Any) -> Any:
-        raise NotImplementedError
+        """As a contender does."""
 
     def close(self) -> None:
-        """Nothing outlives the process that it runs in."""
+        """Let the device come to its end; the memory goes with the process."""
+        self.synchronize()
 
 
 class _LstmWork:

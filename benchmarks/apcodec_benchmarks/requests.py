@@ -276,8 +276,10 @@ def audio_files(folder: Path) -> list[Path]:
     """The audio files below a folder, by their names.
 
     Raises:
-        BenchmarkError: There are none.
+        BenchmarkError: There are none, or no such folder.
     """
+    if not folder.is_dir():
+        raise BenchmarkError(f"{folder} is not a folder; name one with audio files")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not found:
         raise BenchmarkError(f"{folder} holds no audio files; expected {', '.join(sorted(AUDIO_SUFFIXES))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ _LIMIT_SHARE = 0.5
 _STAGE_CALLS = 3
 _IMPOSSIBLE = 1.1
 """The share of the ceiling above which a figure is not believed: the ceiling itself has a spread."""
+_BEYOND = "faster than this machine's ceiling: calls were not waited for, or the count is wrong"
 Progress = Callable[[str, int, int], None]
 
 
@@ -139,6 +140,7 @@ class _Group:
         self._ceiling = workers.pop(CEILING.name, None)
         self._workers = workers
         self._rates: dict[str, list[float]] = {PRODUCT: [], COPY: []}
+        self._pending: list[tuple[Timing, Mapping[str, float]]] = []
         self._work: dict[tuple[str, float], Mapping[str, tuple[float, float]]] = {}
 
     def measure(self, modes: Sequence[Mode]) -> None:
@@ -150,6 +152,7 @@ class _Group:
                     self._advance(f"{mode.name}: {name} has had enough")
                 if alive:
                     self._case(mode, case, alive)
+        self._account()
         if self._plan.stages and self._threads == self._plan.threads and any(mode.has_stages for mode in modes):
             self._stages()
         self._state_ceilings()
@@ -191,28 +194,33 @@ class _Group:
         warnings: Sequence[str],
         rates: Mapping[str, float],
     ) -> None:
-        share = None
-        if case.operation == ROUND_TRIP and (work := self._work_of(name, case.seconds)):
-            least = case.batch * sum(_least_seconds(*each, rates) or 0.0 for each in work.values())
-            share = least / times.median if least else None
-        if share is not None and share > _IMPOSSIBLE:
-            warnings = [
-                *warnings,
-                "faster than this machine's ceiling: calls were not waited for, or the count is wrong",
-            ]
-        self._found.timings.append(
-            Timing(
-                contender=name,
-                mode=mode.name,
-                threads=self._threads,
-                case=case,
-                times=times,
-                memory=_or_none(worker.memory),
-                device_memory=device_memory(worker.process_id) if self._plan.settings.device != "cpu" else None,
-                ceiling_share=share,
-                warnings=tuple(warnings),
-            )
+        timing = Timing(
+            contender=name,
+            mode=mode.name,
+            threads=self._threads,
+            case=case,
+            times=times,
+            memory=_or_none(worker.memory),
+            device_memory=device_memory(worker.process_id) if self._plan.settings.device != "cpu" else None,
+            warnings=tuple(warnings),
         )
+        self._pending.append((timing, rates))
+
+    def _account(self) -> None:
+        """Describe the contenders and hold their times against the ceiling of the same rounds.
+
+        Only now: counting loads libraries and takes memory that are not the contender's own.
+        """
+        for name, worker in self._workers.items():
+            with suppress(ContenderError):  # it has died, which its failures tell
+                self._found.records[name] = replace(self._found.records[name], facts=worker.describe())
+        for timing, rates in self._pending:
+            share, case = None, timing.case
+            if case.operation == ROUND_TRIP and (work := self._work_of(timing.contender, case.seconds)):
+                least = case.batch * sum(_least_seconds(*each, rates) or 0.0 for each in work.values())
+                share = least / timing.times.median if least else None
+            warnings = timing.warnings + ((_BEYOND,) if share is not None and share > _IMPOSSIBLE else ())
+            self._found.timings.append(replace(timing, ceiling_share=share, warnings=warnings))
 
     def _stages(self) -> None:
         """Where the time of a round trip goes, for those that can tell, and the arithmetic of those that can count."""

@@ -63,9 +63,12 @@ class Host:
             return {"loaded": loaded, "first": loaded, "facts": None}
         self._call(Case(operation="encode", seconds=_FIRST_SECONDS))()
         self.subject.synchronize()
-        first = time.time()
-        facts = self.subject.describe() if isinstance(self.subject, HasDescription) else self.subject.facts
-        return {"loaded": loaded, "first": first, "facts": asdict(facts)}
+        return {"loaded": loaded, "first": time.time(), "facts": asdict(self.subject.facts)}
+
+    def describe(self) -> dict[str, Any]:
+        """Say all that is known of the contender; for that libraries may be loaded that it does not need itself."""
+        subject = self.subject
+        return {"facts": asdict(subject.describe() if isinstance(subject, HasDescription) else subject.facts)}
 
     def time(self, *, case: dict[str, Any], calls: int) -> dict[str, Any]:
         """Time some calls of a case: seconds of each, and what was still to do after each."""

@@ -63,8 +63,7 @@ class Worker:
         except BaseException:
             self.kill()
             raise
-        facts = opened["facts"]
-        self.facts = None if facts is None else Facts(**{**facts, "notes": tuple(facts["notes"])})
+        self.facts = None if opened["facts"] is None else _facts(opened["facts"])
         self.load_seconds = opened["loaded"] - begun
         self.first_seconds = opened["first"] - begun
 
@@ -78,6 +77,10 @@ class Worker:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def describe(self) -> Facts:
+        """All that is known of the contender. Ask when its memory has been looked at: this takes some itself."""
+        return _facts(self._ask("describe")["facts"])
 
     def time(self, case: Case, calls: int) -> tuple[list[float], list[float]]:
         """Seconds of some calls, and what was still to do after each of them."""
@@ -153,3 +156,7 @@ class Worker:
         self._spoken.seek(0)
         lines = self._spoken.read().strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _facts(values: dict[str, Any]) -> Facts:
+    return Facts(**{**values, "notes": tuple(values["notes"])})

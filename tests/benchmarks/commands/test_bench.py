@@ -123,13 +123,13 @@ def test_rtf_tells_what_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     [
         (("rtf", "--mode", "gpu", "--model", "demo"), "no mode is called gpu; there are: cpuN"),
         (("rtf", "--codecs", "opus,mp3", "--model", "demo"), "no contender is called mp3; there are: apcodec"),
-        (("rtf", "--audio", "nowhere", "--model", "demo"), "holds no audio files"),
-        (("quality", "nowhere"), "holds no audio files"),
+        (("rtf", "--audio", "nowhere", "--model", "demo"), "nowhere is not a folder"),
+        (("quality", "nowhere"), "nowhere is not a folder"),
         (("quality", "nowhere", "--codecs", "mp3"), "no contender is called mp3"),
         (("quality", "nowhere", "--metrics", "loudness"), "no metric is called loudness"),
         (("quality", "nowhere", "--fail-below", "stoi"), "'stoi' is no limit"),
         (("quality", "nowhere", "--speed", "nothing.json"), "nothing.json cannot be read as results"),
-        (("windows", "nowhere"), "holds no audio files"),
+        (("windows", "nowhere"), "nowhere is not a folder"),
     ],
 )
 def test_what_is_unknown_or_not_there_is_refused_before_any_work(arguments: tuple[str, ...], words: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apcodec_deploy.errors import BundleError
-from apcodec_deploy.precision import FLOAT32, SHORT, graph_file
+from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_deploy.spec import ModelSpec
 
 FORMAT = "apcodec-bundle"
@@ -169,7 +169,7 @@ class Bundle:
     @property
     def precisions(self) -> tuple[str, ...]:
         """What its networks can run in, ``float32`` first."""
-        return (FLOAT32, *(name for name in self.manifest.get("variants", {}) if name in SHORT))
+        return (FLOAT32, *(name for name in self.manifest.get("variants", {}) if name in EXPORTED))
 
     def variant(self, precision: str) -> Mapping[str, Any]:
         """What ``model.json`` says of a reduced precision: its ``graphs``, ``plan`` and ``judgement``.

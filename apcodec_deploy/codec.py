@@ -260,11 +260,12 @@ def load(
 
     Args:
         bundle: A directory made by ``apcodec export``; the embedded demo model where None.
-        backend: ``onnxruntime`` or ``tensorrt``; ``auto`` takes the fastest that works here, and the codec's
-            ``backend.reason`` says why.
+        backend: ``onnxruntime``, ``openvino`` or ``tensorrt``; ``auto`` takes TensorRT where its engines are, else
+            ONNX Runtime, and the codec's ``backend.reason`` says why.
         device: ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first; ``auto`` for what the backend can use.
-        precision: ``float32`` or ``float16`` (GPUs only); ``auto`` for half precision where TensorRT engines of it were
-            built, else float32.
+        precision: ``float32``, ``float16`` (GPUs), ``int8`` (CPU) or ``bfloat16`` (CPU, OpenVINO); ``auto`` for half
+            precision where TensorRT engines of it were built, with OpenVINO for the fastest that the processor has and
+            the model's export advises, else float32.
         threads: CPU threads for one call; all that this process may use where None.
         engines: A directory of TensorRT engines that ``apcodec build --out`` made; the user's cache where None.
 

@@ -7,8 +7,16 @@ from apcodec_deploy.errors import ApcodecError
 AUTO = "auto"
 FLOAT32 = "float32"
 FLOAT16 = "float16"
-SHORT = {FLOAT32: "fp32", FLOAT16: "fp16"}
+BFLOAT16 = "bfloat16"
+INT8 = "int8"
+SHORT = {FLOAT32: "fp32", FLOAT16: "fp16", BFLOAT16: "bf16", INT8: "int8"}
 """Every precision and its short name, which the user may write as well and which a graph's file carries."""
+ON_GPU = (FLOAT32, FLOAT16)
+"""What engines and ONNX Runtime on CUDA compute in."""
+ON_CPU = (FLOAT32, BFLOAT16, INT8)
+"""What backends on the CPU compute in; which of them is a matter of the backend and of the processor."""
+EXPORTED = (FLOAT32, FLOAT16, INT8)
+"""The precisions that have graphs of their own; bfloat16 is how the float32 graphs are computed."""
 
 
 def precision_named(text: str) -> str:
@@ -22,7 +30,7 @@ def precision_named(text: str) -> str:
             return name
     if text == AUTO:
         return AUTO
-    names = ", ".join(f"{name} ({short})" for name, short in SHORT.items())
+    names = ", ".join(name if name == short else f"{name} ({short})" for name, short in SHORT.items())
     raise ApcodecError(f"no precision is called {text!r}; there are: {AUTO}, {names}")
 
 

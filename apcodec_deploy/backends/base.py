@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import driver_library
 from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError
-from apcodec_deploy.precision import AUTO, FLOAT32, precision_named
+from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, ON_CPU, ON_GPU, precision_named
 
-ONNXRUNTIME, TENSORRT = "onnxruntime", "tensorrt"
-BACKENDS = (AUTO, ONNXRUNTIME, TENSORRT)
+ONNXRUNTIME, OPENVINO, TENSORRT = "onnxruntime", "openvino", "tensorrt"
+BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, TENSORRT)
 CPU, CUDA = "cpu", "cuda"
 
 
@@ -56,7 +56,7 @@ class BackendOptions:
     """What the user wants to run on.
 
     Attributes:
-        name: ``auto``, ``onnxruntime`` or ``tensorrt``.
+        name: ``auto``, ``onnxruntime``, ``openvino`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first.
         precision: ``auto``, or of the networks; either name of it.
         threads: CPU threads for one call; the CPUs this process may use where None.
@@ -80,10 +80,18 @@ class BackendOptions:
         object.__setattr__(self, "precision", precision_named(self.precision))
         if kind == CPU and self.name == TENSORRT:
             raise BackendError("TensorRT runs on a GPU only; leave out --device cpu")
-        if self.engines is not None and (kind == CPU or self.name == ONNXRUNTIME):
-            raise BackendError("--engines are TensorRT's; leave out --device cpu and --backend onnxruntime")
-        if kind == CPU and self.precision not in (AUTO, FLOAT32):
-            raise BackendError(f"{self.precision} runs on a GPU only; on the CPU there is {FLOAT32}")
+        if kind == CUDA and self.name == OPENVINO:
+            raise BackendError(f"OpenVINO runs on the CPU only here; leave out --device {self.device}")
+        if self.engines is not None and (kind == CPU or self.name in (ONNXRUNTIME, OPENVINO)):
+            raise BackendError(
+                f"--engines are TensorRT's; leave out --device cpu and --backend {ONNXRUNTIME} or {OPENVINO}"
+            )
+        if self.precision != AUTO and not self.may_be_cpu and not self.may_be_gpu:
+            cpu, held = (True, ON_CPU) if kind == CPU or self.name == OPENVINO else (False, ON_GPU)
+            raise BackendError(
+                f"{self.precision} runs on {'a GPU' if cpu else 'the CPU'} only; "
+                f"on {'the CPU' if cpu else 'a GPU'} there is {', '.join(held)}"
+            )
 
     @property
     def index(self) -> int:
@@ -98,12 +106,12 @@ class BackendOptions:
     @property
     def may_be_gpu(self) -> bool:
         """Whether a GPU would do."""
-        return self.device != CPU
+        return self.device != CPU and self.name != OPENVINO and self.precision in (AUTO, *ON_GPU)
 
     @property
     def may_be_cpu(self) -> bool:
         """Whether the CPU would do."""
-        return self.device in (AUTO, CPU) and self.name != TENSORRT and self.precision in (AUTO, FLOAT32)
+        return self.device in (AUTO, CPU) and self.name != TENSORRT and self.precision in (AUTO, *ON_CPU)
 
 
 def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
@@ -129,8 +137,12 @@ def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
         ways.append((TENSORRT, lambda reason: _tensorrt(bundle, options, reason)))
     if options.may_be_gpu and options.name in (AUTO, ONNXRUNTIME) and options.engines is None:
         ways.append((f"{ONNXRUNTIME} on CUDA", lambda reason: _onnxruntime_cuda(bundle, options, reason)))
-    if options.may_be_cpu and options.engines is None:
+    if options.may_be_cpu and options.engines is None and options.name != OPENVINO and options.precision != BFLOAT16:
         ways.append((f"{ONNXRUNTIME} on the CPU", lambda reason: _onnxruntime(bundle, options, reason)))
+    elif options.may_be_cpu and options.engines is None:
+        if options.name == ONNXRUNTIME:
+            raise BackendError(f"ONNX Runtime has no {BFLOAT16} on the CPU; take --backend {OPENVINO}")
+        ways.append((OPENVINO, lambda reason: _openvino(bundle, options, reason)))
     for label, make in ways:
         reason = "; ".join(["the fastest that works here" if options.chosen else "asked for", *failed])
         try:
@@ -169,4 +181,13 @@ def _onnxruntime_cuda(bundle: Bundle, options: BackendOptions, reason: str) -> B
 def _onnxruntime(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
     from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(bundle, threads=options.threads, reason=reason)
+    precision = FLOAT32 if options.precision == AUTO else options.precision
+    if precision != FLOAT32:
+        bundle.variant(precision)
+    return OnnxRuntimeBackend(bundle, precision=precision, threads=options.threads, reason=reason)
+
+
+def _openvino(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
+    from apcodec_deploy.backends.openvino import open_openvino
+
+    return open_openvino(bundle, precision=options.precision, threads=options.threads, reason=reason)

@@ -13,8 +13,10 @@ Model = Annotated[
         "--model", "-m", readable=False, help="Bundle made by 'apcodec export'; else the embedded demo model."
     ),
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime or tensorrt.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, float32 or float16 (on GPUs).")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or tensorrt.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="auto, float32; bfloat16 or int8 on the CPU; float16 on GPUs.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1 for another GPU.")]
 Engines = Annotated[
     Path | None,

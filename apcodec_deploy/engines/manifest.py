@@ -16,7 +16,7 @@ from typing import Any
 from apcodec_deploy.engines.flavour import flavour_named
 from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.errors import EngineError
-from apcodec_deploy.precision import FLOAT32, SHORT
+from apcodec_deploy.precision import FLOAT32, ON_GPU
 
 FORMAT = "apcodec-engines"
 FORMAT_VERSION = 1
@@ -106,7 +106,7 @@ class Identity:
             gpu=values["target"]["gpu"], compute_capabilities=tuple(values["target"]["compute_capabilities"])
         )
         flavour_named(values["flavour"])
-        if values["precision"] not in SHORT or not target.compute_capabilities:
+        if values["precision"] not in ON_GPU or not target.compute_capabilities:
             raise EngineError(f"precision {values['precision']!r} for {target} makes no set")
         return cls(**{**values, "profile": Profile.from_dict(values["profile"]), "target": target})
 

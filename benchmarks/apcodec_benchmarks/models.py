@@ -1,17 +1,24 @@
-"""Which APCodec is measured: the user's, the embedded one, or one of the published shape with random weights."""
+"""Which APCodec is measured: the user's, the embedded one, or one of the published shape with random weights.
+
+And its plain ONNX export, which the contender of that name runs.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.catalogue import Entry
 from apcodec_deploy.bundle import EMBEDDED, Bundle
-from apcodec_deploy.errors import require
+from apcodec_deploy.errors import ApcodecError, require
 
 RANDOM = "random"
+PLAIN = "apcodec-plain"
+"""The contender that runs graphs of its own, exported from the checkpoint without any folding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +57,7 @@ def model_of(
         opened = Bundle.embedded() if bundle == EMBEDDED else Bundle.open(bundle)
         yield Model(bundle=str(opened.path), checkpoint=None if checkpoint is None else str(checkpoint))
         return
-    for module in ("torch", "onnx", "onnxscript", "safetensors"):
-        require(module, extra="bench")
+    _require_exporter()
     from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
     from apcodec_export.exporting import export_bundle
     from apcodec_export.network import PUBLISHED_48K
@@ -66,3 +72,44 @@ def model_of(
         # Graphs that only this run uses and that are judged by their speed need no proof of their own.
         made = export_bundle(source, Path(directory) / "bundle", name=name, proven=reduced, progress=progress)
         yield Model(bundle=str(made.path), checkpoint=str(checkpoint or RANDOM))
+
+
+@contextmanager
+def plain_export(
+    entries: Sequence[Entry], settings: Settings, *, progress: Callable[[str], None] = lambda step: None
+) -> Iterator[list[Entry]]:
+    """Make the graphs of ``PLAIN`` ready before it starts: its start-up and its memory are not those of an export.
+
+    Args:
+        entries: Of which ``PLAIN`` is told where its graphs are, or why there are none.
+        settings: How they will run.
+        progress: Called with what begins next.
+    """
+    wanted = any(entry.name == PLAIN for entry in entries) and settings.checkpoint is not None
+    if not wanted or (settings.device, settings.precision) != ("cpu", "float32"):
+        yield list(entries)  # the contender itself says what it lacks
+        return
+    with tempfile.TemporaryDirectory(prefix="apcodec-bench-plain-") as directory:
+        told = _exported_plain(settings, Path(directory) / "bundle", progress)
+        yield [replace(each, options={**each.options, **told}) if each.name == PLAIN else each for each in entries]
+
+
+def _exported_plain(settings: Settings, output: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    """Options of ``PLAIN``: where its graphs are, or why there are none."""
+    try:
+        _require_exporter()
+        from apcodec_benchmarks.contenders.reference import checkpoint_of
+        from apcodec_benchmarks.unfolded import export_unfolded
+
+        checkpoint = checkpoint_of(settings)
+        name = Path(str(settings.checkpoint)).resolve().name
+        export_unfolded(checkpoint, output, name=name, progress=lambda step: progress(f"{PLAIN}: {step}"))
+    except ApcodecError as error:
+        return {"problem": str(error)}
+    return {"bundle": str(output)}
+
+
+def _require_exporter() -> None:
+    """Name the package that an export lacks here."""
+    for module in ("torch", "onnx", "onnxscript", "safetensors"):
+        require(module, extra="bench")

@@ -10,7 +10,7 @@ from pathlib import Path
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
 from apcodec_benchmarks.metrics.catalogue import names_of
-from apcodec_benchmarks.models import model_of
+from apcodec_benchmarks.models import model_of, plain_export
 from apcodec_benchmarks.modes import Clips, modes_named
 from apcodec_benchmarks.quality import Heard, QualityPlan, measure_quality, name_below
 from apcodec_benchmarks.results import Results
@@ -65,7 +65,7 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
     modes = modes_named(request.modes, request.device)
     if request.quick and not request.modes:
         modes = [mode for mode in modes if mode.name in QUICK_MODES]
-    entries = entries_named(request.codecs)
+    entries = with_checkout(entries_named(request.codecs), request.audiodec)
     files, skipped = ([], []) if request.audio is None else utterances(request.audio)
     clips = Clips(
         seconds=min(request.seconds, _QUICK_SECONDS) if request.quick else request.seconds,
@@ -87,16 +87,17 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
             checkpoint=model.checkpoint,
             trained=request.trained,
         )
-        plan = Plan(
-            command=request.command,
-            entries=with_checkout(entries, request.audiodec),
-            settings=settings,
-            modes=modes,
-            threads=request.threads,
-            clips=clips,
-            schedule=schedule,
-        )
-        results = _without_paths(measure_speed(plan, progress), request.audio)
+        with plain_export(entries, settings, progress=making) as ready:
+            plan = Plan(
+                command=request.command,
+                entries=ready,
+                settings=settings,
+                modes=modes,
+                threads=request.threads,
+                clips=clips,
+                schedule=schedule,
+            )
+            results = _without_paths(measure_speed(plan, progress), request.audio)
         return replace(results, settings={**results.settings, "skipped_files": skipped})
 
 
@@ -192,16 +193,17 @@ def run_quality(
             checkpoint=made.checkpoint,
             trained=request.trained,
         )
-        plan = QualityPlan(
-            command=request.command,
-            entries=entries,
-            references={entry.name: _float32_of(entry) for entry in entries if entry.name.startswith("apcodec")},
-            settings=settings,
-            folder=request.folder,
-            files=files,
-            metrics=request.metrics,
-        )
-        return measure_quality(plan, heard=heard, progress=progress)
+        with plain_export(entries, settings, progress=making) as ready:
+            plan = QualityPlan(
+                command=request.command,
+                entries=ready,
+                references={entry.name: _float32_of(entry) for entry in entries if entry.name.startswith("apcodec")},
+                settings=settings,
+                folder=request.folder,
+                files=files,
+                metrics=request.metrics,
+            )
+            return measure_quality(plan, heard=heard, progress=progress)
 
 
 def _float32_of(entry: Entry) -> Entry:

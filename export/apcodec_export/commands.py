@@ -36,7 +36,7 @@ def export(
         typer.Option(
             "--float32",
             metavar="LAYER",
-            help="Keep layers of the fp16 graphs in float32, e.g. 'decoder.phase_head' or '*.stream'. Repeatable.",
+            help="Keep layers of the fp16 graphs in float32, e.g. 'decoder.real_head' or '*.stream'. Repeatable.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ import torch
 from apcodec_deploy import __version__
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
-from apcodec_deploy.precision import FLOAT32, SHORT, graph_file
+from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.deployed.precision import HALF, PrecisionPlan
+from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
 from apcodec_export.graphs import REDUCED, Graph, graphs, layer_paths, reduced_graphs, to_onnx
+from apcodec_export.integers import integer_graphs, judge_integers
 from apcodec_export.judgement import judge
 from apcodec_export.verification import verify, verify_reduced
 
-STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1
+STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1 + 2
 """How often ``export_bundle`` reports progress."""
 UNPROVEN = "the graphs were not compared with PyTorch: for timing only"
 
@@ -37,6 +38,7 @@ def export_bundle(
     *,
     name: str | None = None,
     plan: PrecisionPlan = HALF,
+    made: dict[str, Graph] | None = None,
     overwrite: bool = False,
     proven: bool = True,
     progress: Callable[[str], None] = lambda step: None,
@@ -47,10 +49,11 @@ def export_bundle(
         checkpoint: The model.
         output: The bundle's directory, which must not exist unless ``overwrite``.
         name: What to call the model; the directory's name where None.
-        plan: What the reduced graphs beside the float32 ones compute in.
+        plan: What the half-precision graphs beside the float32 ones compute in. There are 8-bit ones besides.
+        made: What the float32 graphs compute; the deployed form of the checkpoint where None.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
-        proven: Whether every graph is compared with PyTorch, and reduced ones are made and judged. Without that a
-            bundle is good for timing only, and says so.
+        proven: Whether every graph is compared with PyTorch, and reduced ones are judged. Without that a bundle is
+            good for timing only, says so, and has no half-precision graphs.
         progress: Called with what begins next, ``STEPS`` times.
 
     Raises:
@@ -60,17 +63,23 @@ def export_bundle(
     output = output.resolve()  # what a link points to is replaced, not the link
     _check_target(output, overwrite=overwrite)
     plan.check(layer_paths(checkpoint))
-    models = _serialized(checkpoint, graphs(checkpoint), progress)
+    models = _serialized(checkpoint, graphs(checkpoint) if made is None else made, progress)
     files = {graph_file(label): data for label, data in models.items()}
     if proven:
         progress("verifying against PyTorch")
+        variants = {
+            plan.name: _half_variant(checkpoint, plan, progress),
+            INTEGER.name: _integer_variant(checkpoint, progress, judged=True),
+        }
         manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
-        reduced, variant, notes = _variant(checkpoint, plan, progress)
-        files |= {graph_file(label, plan.name): data for label, data in reduced.items()}
-        manifest |= {"variants": {plan.name: variant} if reduced else {}, "notes": [*manifest["notes"], *notes]}
     else:
+        variants = {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
         manifest = _manifest(checkpoint, models, name or output.name, {})
         manifest["notes"].append(UNPROVEN)
+    manifest["variants"] = {precision: variant.described for precision, variant in variants.items() if variant.models}
+    for precision, variant in variants.items():
+        files |= {graph_file(label, precision): data for label, data in variant.models.items()}
+        manifest["notes"] += variant.notes
     try:
         _write(output, files, manifest)
     except OSError as error:
@@ -87,7 +96,9 @@ def _check_target(output: Path, *, overwrite: bool) -> None:
         names = {path.name for path in output.iterdir()}
         if names:
             Bundle.open(output)
-        foreign = sorted(names - {MANIFEST, *(graph_file(label, precision) for label in GRAPHS for precision in SHORT)})
+        foreign = sorted(
+            names - {MANIFEST, *(graph_file(label, precision) for label in GRAPHS for precision in EXPORTED)}
+        )
     except (OSError, BundleError) as error:
         raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place") from error
     if foreign:
@@ -134,27 +145,52 @@ def _serialized(
     return models
 
 
-def _variant(
-    checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None]
-) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
-    """The graphs of a reduced precision, what ``model.json`` says of them, and what the user should know.
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """The graphs of a reduced precision.
 
-    There are none where a value comes near the end of the reduced type's range: what overflows is lost.
+    Attributes:
+        models: Serialized, by name; none where the precision is of no use.
+        described: What ``model.json`` says of them.
+        notes: What the user should know.
     """
+
+    models: dict[str, bytes]
+    described: dict[str, Any]
+    notes: list[str]
+
+
+def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None]) -> _Variant:
+    """Half precision; no graphs where a value comes near the end of the type's range: what overflows is lost."""
     made = reduced_graphs(checkpoint, plan)
     models = _serialized(checkpoint, made, progress, plan.name)
     progress(f"judging {plan.name}")
     judgement = judge(checkpoint, plan)
     notes = [f"{plan.name}: {problem}" for problem in judgement.problems]
     if not judgement.in_range:
-        return {}, {}, [*notes, f"{plan.name}: so there are no such graphs; keep those layers in float32"]
-    variant = {
-        "plan": plan.to_dict(layer_paths(checkpoint)),
+        return _Variant({}, {}, [*notes, f"{plan.name}: so there are no such graphs; keep those layers in float32"])
+    described = {
+        "plan": plan.to_dict(layer_paths(checkpoint, plan)),
         "graphs": _described(models, plan.name),
         "judgement": judgement.to_dict(),
         "verification": verify_reduced(made, models),
     }
-    return models, variant, notes
+    return _Variant(models, described, notes)
+
+
+def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *, judged: bool) -> _Variant:
+    """8-bit products, which are not advised where nobody judged them."""
+    progress(f"quantising to {INTEGER.name}")
+    models = integer_graphs(checkpoint, INTEGER)
+    progress(f"judging {INTEGER.name}")
+    judgement = judge_integers(checkpoint, models) if judged else None
+    described = {
+        "plan": INTEGER.to_dict(layer_paths(checkpoint, INTEGER)),
+        "graphs": _described(models, INTEGER.name),
+        "judgement": judgement.to_dict() if judgement else {"advised": False},
+    }
+    notes = [f"{INTEGER.name}: {problem}" for problem in judgement.problems] if judgement else []
+    return _Variant(models, described, notes)
 
 
 def _write(output: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:

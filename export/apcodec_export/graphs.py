@@ -72,9 +72,9 @@ def reduced_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, Gra
     return {"encoder": encoder_graph(checkpoint, plan), "decoder": decoder_graph(checkpoint, plan)}
 
 
-def layer_paths(checkpoint: Checkpoint) -> list[str]:
+def layer_paths(checkpoint: Checkpoint, plan: PrecisionPlan = FULL) -> list[str]:
     """The path of every layer that a precision plan types."""
-    networks = DeployedEncoder(checkpoint.encoder, FULL), DeployedDecoder(checkpoint.decoder, FULL)
+    networks = DeployedEncoder(checkpoint.encoder, plan), DeployedDecoder(checkpoint.decoder, plan)
     return [path for network in networks for path in network.paths()]
 
 

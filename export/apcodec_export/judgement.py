@@ -100,7 +100,7 @@ def judge(checkpoint: Checkpoint, plan: PrecisionPlan, signals: dict[str, Tensor
             features = stft(signal[None])
             codes = quantizer.encode(checkpoint.encoder(*features))
             quantized = quantizer.decode(codes)
-            result.snr[name] = _snr(istft(*checkpoint.decoder(quantized)), istft(*decoder(quantized)))
+            result.snr[name] = decibels(istft(*checkpoint.decoder(quantized)), istft(*decoder(quantized)))
             found = quantizer.encode(encoder(*features))
             if name in REAL:
                 shares = (found == codes).float().mean(dim=(0, 2)).tolist()
@@ -135,7 +135,7 @@ def _watched(network: DeployedEncoder | DeployedDecoder, largest: dict[str, floa
             hook.remove()
 
 
-def _snr(expected: Tensor, found: Tensor) -> float:
+def decibels(expected: Tensor, found: Tensor) -> float:
     """Signal to noise ratio in dB; minus infinity where what was found is not finite."""
     expected, found = expected.double(), found.double()
     if not found.isfinite().all():

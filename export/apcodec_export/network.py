@@ -80,6 +80,11 @@ class NetworkConfig:
                     f"{name} is {getattr(self, name)} with ratio {self.ratio}, but the kernel must exceed the ratio "
                     "by an even number to give ratio x latents frames"
                 )
+            if surplus > 2 * self.ratio:
+                problems.append(
+                    f"{name} is {getattr(self, name)} with ratio {self.ratio}, but no more than {3 * self.ratio} is "
+                    "supported: a frame would depend on both ends of a short clip"
+                )
         if self.encoder_amp_channels % 2 or self.encoder_pha_channels % 2:
             problems.append("the encoder's channels must be even: each branch is halved before the latent")
         if not self.projections and self.codebook_dim != self.latent_dim:

@@ -1,4 +1,7 @@
-"""Which APCodec is measured: the user's, the embedded one, one exported for this run, which is no proof of anything."""
+"""Which APCodec is measured: the user's, the embedded one, one exported for this run, which is no proof of anything.
+
+And its plain export: for those who can run it, made before they start, and gone after the run.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from apcodec_benchmarks import models
-from apcodec_benchmarks.models import Model, model_of
+from apcodec_benchmarks import models, unfolded
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
+from apcodec_benchmarks.models import Model, model_of, plain_export
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cli.main import app
 from apcodec_deploy.errors import BundleError, CheckpointError, MissingDependencyError
@@ -163,3 +168,53 @@ def test_a_package_that_exports_need_is_named(monkeypatch: pytest.MonkeyPatch, g
         pass
     with model_of("demo", None) as model:
         assert model.checkpoint is None
+
+
+PLAIN_TOO = ["apcodec", "apcodec-plain"]
+
+
+def told(entries: list[Entry]) -> dict[str, Any]:
+    """What the plain export's contender is told; nobody else is told anything."""
+    changed = [each for each, usual in zip(entries, entries_named(PLAIN_TOO), strict=True) if each != usual]
+    assert {each.name for each in changed} <= {"apcodec-plain"}
+    return dict(changed[0].options) if changed else {}
+
+
+def test_the_plain_export_is_there_for_the_time_of_the_run(
+    exports: list[tuple[Checkpoint, Path, dict[str, Any]]], golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfolded, "export_bundle", exporting.export_bundle)
+    with plain_export(entries_named(PLAIN_TOO), Settings(threads=1, checkpoint=str(golden))) as entries:
+        bundle = told(entries)["bundle"]
+        assert Bundle.open(bundle).path == Path(bundle)
+    ((source, output, options),) = exports
+    assert source.fingerprint == Checkpoint.load(CheckpointFiles.find(golden)).fingerprint
+    assert (options["name"], options["proven"], list(options["made"])) == (golden.name, False, list(GRAPHS))
+    assert not output.parent.exists()
+
+
+@pytest.mark.parametrize("changed", [{"checkpoint": None}, {"device": "cuda"}, {"precision": "float16"}])
+def test_no_plain_export_is_made_where_it_cannot_run(
+    exports: list[tuple[Checkpoint, Path, dict[str, Any]]], golden: Path, changed: dict[str, Any]
+) -> None:
+    settings = replace(Settings(threads=1, checkpoint=str(golden)), **changed)
+    with plain_export(entries_named(PLAIN_TOO), settings) as entries:
+        assert told(entries) == {}
+    assert not exports
+
+
+def test_no_plain_export_is_made_that_nobody_asked_for(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    asked = entries_named(["apcodec", "opus"])
+    with plain_export(asked, Settings(threads=1, checkpoint=str(golden))) as entries:
+        assert entries == asked
+
+
+def test_why_there_is_no_plain_export_is_told_to_its_contender(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plain_export(entries_named(PLAIN_TOO), Settings(threads=1, checkpoint=str(tmp_path))) as entries:
+        assert "holds no encoder_* file" in told(entries)["problem"]
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with plain_export(entries_named(PLAIN_TOO), Settings(threads=1, checkpoint=str(golden))) as entries:
+        assert "apcodec-deploy[bench]" in told(entries)["problem"]

@@ -208,11 +208,12 @@ def test_only_audiodec_is_told_where_its_checkout_is(tmp_path: Path, monkeypatch
 def test_every_apcodec_is_compared_with_onnx_runtime_in_the_same_windows(
     folder: Path, quality_plans: list[QualityPlan]
 ) -> None:
-    codecs = ["apcodec", "apcodec-whole", "apcodec-tensorrt", "apcodec-pytorch", "opus"]
+    codecs = ["apcodec", "apcodec-whole", "apcodec-plain", "apcodec-tensorrt", "apcodec-pytorch", "opus"]
     run_quality(QualityRequest(threads=1, folder=folder, codecs=codecs))
     (plan,) = quality_plans
     assert {name: entry.name for name, entry in plan.references.items()} == {
         "apcodec": "apcodec",
+        "apcodec-plain": "apcodec",
         "apcodec-tensorrt": "apcodec",
         "apcodec-whole": "apcodec-whole",
         "apcodec-pytorch": "apcodec-whole",

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
 HEAVY = (
-    *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock"),
+    *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
     *("transformers", "pystoi", "matplotlib", "scipy", "pesq"),
 )
 
@@ -91,6 +91,7 @@ def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
         "apcodec_deploy",
         "apcodec_deploy.cli.main",
         "apcodec_deploy.cli.doctor",
+        "apcodec_deploy.backends.openvino",
         "apcodec_deploy.backends.tensorrt",
         "apcodec_deploy.cuda.pycuda_device",
         "apcodec_export.commands",

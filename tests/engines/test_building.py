@@ -51,18 +51,20 @@ def model(request: pytest.FixtureRequest) -> Bundle:
 def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle, profile: str, precision: str) -> None:
     built = build_engines(model, replace(OPTIONS, precision=precision, profile=profile))
     layers = model.manifest["network"]["num_layers"]
-    # Per branch an embedding and a depthwise convolution a block; then three more, or one up front, two up, two heads.
-    convolutions = {"encode": 2 * (1 + layers) + 3, "decode": 2 * (1 + layers) + 5}
-    linears = 2 * (2 * layers + 1)
+    # Per branch a depthwise convolution a block, and an embedding where there are frames; then two down and one to the
+    # latent, or a front and three heads.
+    convolutions = {"encode": 2 * (1 + layers) + 3, "decode": 2 * (1 + layers) + 3}
+    # A front has two more, for the clip's ends.
+    linears = {"encode": 2 * 2 * layers, "decode": 2 * (2 * layers + 2)}
     assert products(built, "CONVOLUTION") == {name: {precision: count} for name, count in convolutions.items()}
     matrices = products(built, "MATRIX_MULTIPLY")
-    # Two products of each transform, and one per codebook of the search, are float32 always.
-    rest = {"encode": 2 + model.spec.num_codebooks, "decode": 2}
+    # Two products of each transform, one per codebook of the search and a sum over frames per block are float32 always.
+    rest = {"encode": 2 + model.spec.num_codebooks + 2 * layers, "decode": 2 + 2 * layers}
     for name, count in rest.items():
         if precision == "float32":
-            assert matrices[name] == {"float32": linears + count}
+            assert matrices[name] == {"float32": linears[name] + count}
         else:
-            assert matrices[name] == {"float16": linears, "float32": count}
+            assert matrices[name] == {"float16": linears[name], "float32": count}
     assert products(built, "NORMALIZATION").keys() == {"encode", "decode"}
     assert all(set(counts) == {"float32"} for counts in products(built, "NORMALIZATION").values())
 

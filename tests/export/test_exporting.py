@@ -21,9 +21,11 @@ from apcodec_deploy.errors import ExportError, OutputError
 from apcodec_export import exporting
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.exporting import STEPS, export_bundle
+from apcodec_export.graphs import Graph, graphs
 
 NAMES = ("stft", "encoder", "quantizer", "dequantizer", "decoder", "istft")
-FILES = {*(f"{name}.onnx" for name in NAMES), "encoder.fp16.onnx", "decoder.fp16.onnx"}
+REDUCED = {f"{name}.{short}.onnx" for name in ("encoder", "decoder") for short in ("fp16", "int8")}
+FILES = {*(f"{name}.onnx" for name in NAMES), *REDUCED}
 EXPORTED = "abcdef"
 """A file's content, where it matters only that it is left alone."""
 
@@ -114,6 +116,21 @@ def test_progress_is_reported_as_often_as_was_said(prepared: Callable[..., Bundl
     prepared(tmp_path / "bundle", progress=steps.append)
     assert len(steps) == STEPS
     assert all(any(name in step for step in steps) for name in NAMES)
+
+
+def test_graphs_that_are_given_are_exported_in_place_of_the_deployed_ones(
+    unpublished_grn: Checkpoint, unpublished_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = graphs(unpublished_grn)
+    asked: list[Graph] = []
+
+    def watched(graph: Graph, fingerprint: str) -> onnx.ModelProto:
+        asked.append(graph)
+        return onnx.load(unpublished_bundle / f"{graph.signature.name}.onnx")
+
+    monkeypatch.setattr(exporting, "to_onnx", watched)
+    export_bundle(unpublished_grn, tmp_path / "bundle", made=given, proven=False)
+    assert [id(graph) for graph in asked] == [id(graph) for graph in given.values()]
 
 
 def _snapshot(directory: Path) -> dict[str, bytes | None]:

@@ -42,10 +42,10 @@ def changed(data: bytes, change: Callable[[onnx.ModelProto], None]) -> bytes:
 
 
 def one_weight(model: onnx.ModelProto) -> None:
-    """Add one to a single weight of the largest tensor: of a kernel to its centre, which even one frame meets."""
+    """Add one to a single weight of the largest tensor: to its centre, which even one frame meets."""
     tensor = max(model.graph.initializer, key=lambda found: len(found.raw_data))
     weights = onnx.numpy_helper.to_array(tensor).copy()
-    weights[(*[0] * (weights.ndim - 1), weights.shape[-1] // 2)] += 1
+    weights[tuple(size // 2 for size in weights.shape)] += 1
     tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
 
 

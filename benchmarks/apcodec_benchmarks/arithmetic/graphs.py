@@ -17,6 +17,7 @@ import numpy as np
 from apcodec_benchmarks.arithmetic.tensors import GraphTensor, described, tensors_of
 from apcodec_deploy.bundle import GRAPHS, Bundle, GraphSignature
 from apcodec_deploy.errors import BenchmarkError
+from apcodec_deploy.precision import BFLOAT16, FLOAT32, INT8
 
 if TYPE_CHECKING:
     import onnx
@@ -127,7 +128,8 @@ def bundle_work(bundle: Bundle, samples: int, precision: str = "float32") -> dic
     Args:
         bundle: An exported model.
         samples: Length of the clip; below ``ModelSpec.min_samples`` that length counts, to which it is extended.
-        precision: Of the networks; transforms and code search are float32 in any.
+        precision: Of the networks; transforms and code search are float32 in any. bfloat16 is a way to compute the
+            float32 graphs, and 8-bit graphs do the same work on other numbers: both count as float32.
 
     Returns:
         By the graph's name, in the order in which audio passes them.
@@ -140,8 +142,9 @@ def bundle_work(bundle: Bundle, samples: int, precision: str = "float32") -> dic
     samples = max(samples, spec.min_samples)
     encoding = {"batch": 1, **spec.axes_of_audio(samples)}
     decoding = {"batch": 1, **spec.axes_of_codes(spec.latents(samples))}
+    held = FLOAT32 if precision in (BFLOAT16, INT8) else precision
     return {
-        name: work_of(bundle.graph(name, precision), encoding if name in ENCODING else decoding, signature=signature)
+        name: work_of(bundle.graph(name, held), encoding if name in ENCODING else decoding, signature=signature)
         for name, signature in GRAPHS.items()
     }
 

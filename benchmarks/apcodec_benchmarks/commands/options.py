@@ -15,7 +15,11 @@ Model = Annotated[
 ]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option("--checkpoint", help="What the model was made from; adds the PyTorch reference.", readable=False),
+    typer.Option(
+        "--checkpoint",
+        help="What the model was made from; adds the PyTorch reference and the plain ONNX export.",
+        readable=False,
+    ),
 ]
 Codecs = Annotated[
     list[str] | None,
@@ -25,7 +29,7 @@ Codecs = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A file for the results, as JSON.", readable=False)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or cuda:1 for another GPU.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the networks: float32, or float16 on GPUs.")]
+Precision = Annotated[str, typer.Option("--precision", help="Of the networks: float32, int8, or float16 on GPUs.")]
 AudioDec = Annotated[
     Path | None, typer.Option("--audiodec", help="A checkout of AudioDec with its checkpoints.", readable=False)
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
 from apcodec_deploy.backends.base import CPU, BackendOptions, create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.openvino import OpenVinoBackend
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
@@ -19,6 +21,7 @@ from apcodec_deploy.cuda.device import open_device
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
 from apcodec_deploy.ort import onnxruntime
+from apcodec_deploy.precision import FLOAT32, SHORT
 
 if TYPE_CHECKING:
     from apcodec_export.network import NetworkConfig
@@ -43,7 +46,8 @@ class ApcodecContender:
         """Load a bundle.
 
         Args:
-            settings: Of its options, ``backend`` is ``onnxruntime`` or ``tensorrt``, ``window`` as for a ``Codec``.
+            settings: Of its options, ``backend`` is ``onnxruntime``, ``openvino`` or ``tensorrt``, ``window`` as for a
+                ``Codec``, ``precision`` one that this contender has whatever the others have.
 
         Raises:
             ContenderError: The bundle, the backend or the window cannot be had.
@@ -53,7 +57,7 @@ class ApcodecContender:
             options = BackendOptions(
                 name=str(settings.options.get("backend", "onnxruntime")),
                 device=settings.device,
-                precision=settings.precision,
+                precision=str(settings.options.get("precision", settings.precision)),
                 threads=settings.threads,
             )
             bundle = Bundle.embedded() if settings.model is None else Bundle.open(settings.model)
@@ -67,10 +71,14 @@ class ApcodecContender:
         random = RANDOM in bundle.manifest.get("notes", ())
         weights: Weights = "random" if random else "trained"
         backend = codec.backend
-        names = {"onnxruntime": f"onnxruntime {onnxruntime.__version__}", "tensorrt": "TensorRT"}
+        names = {
+            "onnxruntime": f"onnxruntime {onnxruntime.__version__}",
+            "tensorrt": "TensorRT",
+            "openvino": f"openvino {_version('openvino')}",
+        }
         windows = "whole clips" if self._window == "whole" else f"windows of {self._seconds:.2f} s"
         return Facts(
-            title=f"APCodec, {'TensorRT' if backend.name == 'tensorrt' else 'ONNX Runtime'}, {windows}",
+            title=f"APCodec, {self._kind}, {windows}",
             library=names[backend.name],
             sample_rate=codec.sample_rate,
             bitrate=codec.bitrate,
@@ -89,6 +97,14 @@ class ApcodecContender:
             return self.facts
         arithmetic = _arithmetic(self.codec.bundle, network, self.codec.backend.precision)
         return replace(self.facts, parameters=parameters_of(network), notes=(*self.facts.notes, arithmetic))
+
+    @property
+    def _kind(self) -> str:
+        """For the title."""
+        backend = self.codec.backend
+        if backend.name == "openvino":
+            return "OpenVINO" if backend.precision == FLOAT32 else f"OpenVINO {SHORT[backend.precision]}"
+        return "TensorRT" if backend.name == "tensorrt" else "ONNX Runtime"
 
     @property
     def _seconds(self) -> float:
@@ -145,9 +161,9 @@ class ApcodecContender:
         return sum(each.shape[1] for each in codec.decode_stream(iter(codes), header))
 
     def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
-        """The six graphs one by one, on the clip as one piece; only ONNX Runtime runs them apart."""
+        """The six graphs one by one, on the clip as one piece; TensorRT does not run them apart."""
         backend = self.codec.backend
-        if not isinstance(backend, OnnxRuntimeBackend):
+        if not isinstance(backend, OnnxRuntimeBackend | OpenVinoBackend):
             return
         values: Any = audio
         for direction in (ENCODE, DECODE):
@@ -164,6 +180,14 @@ class ApcodecContender:
 
     def close(self) -> None:
         self.codec.close()
+
+
+def _version(package: str) -> str:
+    """The installed version, or a question mark."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "?"
 
 
 def _device_name(device: str) -> str:

@@ -20,6 +20,7 @@ class Entry:
         factory: ``module:function``, which takes ``Settings``.
         options: What the factory is told beside the settings.
         gpu_only: Whether it needs a GPU.
+        cpu_only: Whether it runs on the CPU alone.
         usual: Whether it runs where nobody names contenders.
     """
 
@@ -27,6 +28,7 @@ class Entry:
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     gpu_only: bool = False
+    cpu_only: bool = False
     usual: bool = True
 
     def make(self, settings: Settings) -> Contender:
@@ -37,6 +39,8 @@ class Entry:
         """
         if self.gpu_only and settings.device == "cpu":
             raise ContenderError("it runs on a GPU only; ask for one with --device cuda")
+        if self.cpu_only and settings.device != "cpu":
+            raise ContenderError("it runs on the CPU only; leave out --device")
         module, _, function = self.factory.partition(":")
         try:
             make: Callable[[Settings], Contender] = getattr(importlib.import_module(module), function)
@@ -56,6 +60,20 @@ _HUGGINGFACE = f"{_HERE}.huggingface"
 ENTRIES = (
     Entry(name="apcodec", factory=f"{_HERE}.apcodec:apcodec"),
     Entry(name="apcodec-whole", factory=f"{_HERE}.apcodec:apcodec", options={"window": "whole"}),
+    Entry(name="apcodec-openvino", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "openvino"}, cpu_only=True),
+    Entry(
+        name="apcodec-bf16",
+        factory=f"{_HERE}.apcodec:apcodec",
+        options={"backend": "openvino", "precision": "bfloat16"},
+        cpu_only=True,
+    ),
+    Entry(
+        name="apcodec-int8",
+        factory=f"{_HERE}.apcodec:apcodec",
+        options={"backend": "openvino", "precision": "int8"},
+        cpu_only=True,
+    ),
+    Entry(name="apcodec-plain", factory=f"{_HERE}.plain:plain"),
     Entry(name="apcodec-tensorrt", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "tensorrt"}, gpu_only=True),
     Entry(name="apcodec-pytorch", factory=f"{_HERE}.reference:pytorch"),
     Entry(name="apcodec-compiled", factory=f"{_HERE}.reference:pytorch", options={"compiled": True}, gpu_only=True),

@@ -1,10 +1,11 @@
 """Encoder and decoder as they are deployed: the published network, folded and typed.
 
-Shapes: B clips, F frequency bins, T frames, L latents, D latent channels. Inputs and outputs are float32 under every
-plan.
+Shapes: B clips, F frequency bins, T frames, L latents, D latent channels, C channels. Inputs and outputs are float32
+under every plan, and channel-major as the bundle's graphs are; everything between is (B, T, C).
 
 What is folded, all of it exact: weight norm; a LayerNorm's scale and shift, GRN's shift and a layer scale into the
-linear beside them; a transposed convolution into a plain one; the real and the imaginary head into one.
+linear beside them; a branch's last linear into the convolution after it; the decoder's three convolutions from latents
+to frames into one product (``Front``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from apcodec_export.deployed.front import Front
 from apcodec_export.deployed.layers import (
     Convolution,
     GlobalResponse,
     Linear,
+    LinearConvolution,
     Normalization,
     Product,
-    Upsampling,
 )
 from apcodec_export.deployed.precision import PrecisionPlan
 from apcodec_export.model.layers import ConvNeXtBlock, WeightNormConv1d
@@ -48,7 +50,7 @@ def _linear(layer: nn.Linear, dtype: torch.dtype, *, scale: Tensor, shift: Tenso
 
 
 class Block(nn.Module):
-    """A ConvNeXt block, (B, C, T) to (B, C, T) of the stream's type."""
+    """A ConvNeXt block, (B, T, C) to (B, T, C) of the stream's type."""
 
     def __init__(self, block: ConvNeXtBlock, types: Types) -> None:
         super().__init__()
@@ -57,37 +59,38 @@ class Block(nn.Module):
         self.expand = _linear(block.pwconv1, types("expand"), scale=block.norm.weight, shift=block.norm.bias)
         second = block.pwconv2
         if block.grn is not None:
-            self.response: nn.Module = GlobalResponse(block.grn.gamma)
+            self.response: GlobalResponse | None = GlobalResponse(block.grn.gamma)
             shift = block.grn.beta.flatten()
             self.contract = _linear(second, types("contract"), scale=torch.ones_like(shift), shift=shift)
         else:
             assert block.gamma is not None
-            self.response = nn.Identity()
+            self.response = None
             self.contract = Linear(block.gamma * second.weight.T, block.gamma * second.bias, types("contract"))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x).transpose(1, 2))
-        y = self.expand(y)
-        y = self.response(F.gelu(y.to(self.norm.weight.dtype)))
+    def forward(self, x: Tensor, ones: Tensor) -> Tensor:
+        y = self.expand(self.norm(self.depthwise(x)))
+        y = F.gelu(y.to(self.norm.weight.dtype))
+        if self.response is not None:
+            y = self.response(y, ones)
         added: Tensor = self.contract(y)
-        return x + added.transpose(1, 2).to(x.dtype)
+        return x + added.to(x.dtype)
 
 
 class Branch(nn.Module):
-    """A backbone: what comes in at frame rate, (B, C in, T) to (B, C out, T)."""
+    """A backbone: what ``embed`` takes to what the convolutions after it take, (B, T, C)."""
 
     def __init__(
         self,
-        embed: nn.Conv1d,
+        embed: nn.Module,
         norm: nn.LayerNorm,
         blocks: nn.ModuleList,
         final_norm: nn.LayerNorm,
-        out: nn.Linear,
+        out: nn.Module,
         types: Types,
     ) -> None:
         super().__init__()
         self.stream = types("stream")
-        self.embed = _convolution(embed, types("embed"))
+        self.embed = embed
         self.norm = Normalization(norm, folded=False)
         self.blocks = nn.ModuleList(
             Block(block, _below(types, f"blocks.{index}"))
@@ -95,36 +98,30 @@ class Branch(nn.Module):
             if isinstance(block, ConvNeXtBlock)
         )
         self.final_norm = Normalization(final_norm, folded=True)
-        self.out = _linear(out, types("out"), scale=final_norm.weight, shift=final_norm.bias)
+        self.out = out
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        x = self.norm(self.embed(x))
+        ones = x.new_ones(1, 1, x.shape[1])
         x = x.to(self.stream)
         for block in self.blocks:
-            x = block(x)
-        y: Tensor = self.out(self.final_norm(x.transpose(1, 2)))
-        return y.transpose(1, 2)
+            x = block(x, ones)
+        y: Tensor = self.out(self.final_norm(x))
+        return y
 
 
-def _branches(network: Encoder | Decoder, types: Types) -> tuple[Branch, Branch]:
-    """The amplitude's and the phase's backbone."""
-    amplitude = Branch(
-        network.embed_logamp,
-        network.norm_logamp,
-        network.convnext_logamp,
-        network.final_layer_norm_logamp,
-        network.out_logamp,
-        _below(types, "amplitude"),
-    )
-    phase = Branch(
-        network.embed_pha,
-        network.norm_pha,
-        network.convnext_pha,
-        network.final_layer_norm_pha,
-        network.out_pha,
-        _below(types, "phase"),
-    )
-    return amplitude, phase
+def _closed(
+    norm: nn.LayerNorm, out: nn.Linear, heads: dict[str, WeightNormConv1d], branch: str, types: Types, *, fold: bool
+) -> tuple[nn.Module, list[Convolution]]:
+    """How a branch ends: its last linear, on what ``norm`` leaves, and the convolutions that take it.
+
+    The linear becomes part of the convolutions, unless they would multiply more for it.
+    """
+    linear = _linear(out, out.weight.dtype, scale=norm.weight, shift=norm.bias)
+    convolutions = {name: _convolution(layer, out.weight.dtype) for name, layer in heads.items()}
+    if fold and out.in_features <= out.out_features:
+        return nn.Identity(), [LinearConvolution(linear, layer, types(name)) for name, layer in convolutions.items()]
+    return linear.to(types(f"{branch}.out")), [layer.to(types(name)) for name, layer in convolutions.items()]
 
 
 class _Deployed(nn.Module):
@@ -152,16 +149,46 @@ class DeployedEncoder(_Deployed):
     def __init__(self, encoder: Encoder, plan: PrecisionPlan) -> None:
         super().__init__()
         types = _below(plan.dtype, self.part)
-        self.amplitude, self.phase = _branches(encoder, types)
-        self.amplitude_down = _convolution(encoder.AMP_Encoder_downsample_output_conv, types("amplitude_down"))
-        self.phase_down = _convolution(encoder.PHA_Encoder_downsample_output_conv, types("phase_down"))
+        out, (self.amplitude_down,) = _closed(
+            encoder.final_layer_norm_logamp,
+            encoder.out_logamp,
+            {"amplitude_down": encoder.AMP_Encoder_downsample_output_conv},
+            "amplitude",
+            types,
+            fold=plan.folds_heads,
+        )
+        self.amplitude = Branch(
+            _convolution(encoder.embed_logamp, types("amplitude.embed")),
+            encoder.norm_logamp,
+            encoder.convnext_logamp,
+            encoder.final_layer_norm_logamp,
+            out,
+            _below(types, "amplitude"),
+        )
+        out, (self.phase_down,) = _closed(
+            encoder.final_layer_norm_pha,
+            encoder.out_pha,
+            {"phase_down": encoder.PHA_Encoder_downsample_output_conv},
+            "phase",
+            types,
+            fold=plan.folds_heads,
+        )
+        self.phase = Branch(
+            _convolution(encoder.embed_pha, types("phase.embed")),
+            encoder.norm_pha,
+            encoder.convnext_pha,
+            encoder.final_layer_norm_pha,
+            out,
+            _below(types, "phase"),
+        )
         self.latent = _convolution(encoder.latent_output_conv, types("latent"))
         self.eval()
 
     def forward(self, logamp: Tensor, phase: Tensor) -> Tensor:
-        amp, pha = self.amplitude_down(self.amplitude(logamp)), self.phase_down(self.phase(phase))
-        latent: Tensor = self.latent(torch.cat((amp, pha.to(amp.dtype)), dim=1))
-        return latent.to(logamp.dtype)
+        amp = self.amplitude_down(self.amplitude(logamp.transpose(1, 2)))
+        pha = self.phase_down(self.phase(phase.transpose(1, 2)))
+        latent: Tensor = self.latent(torch.cat((amp, pha.to(amp.dtype)), dim=2))
+        return latent.transpose(1, 2).to(logamp.dtype)
 
 
 class DeployedDecoder(_Deployed):
@@ -173,36 +200,54 @@ class DeployedDecoder(_Deployed):
     def __init__(self, decoder: Decoder, plan: PrecisionPlan) -> None:
         super().__init__()
         types = _below(plan.dtype, self.part)
-        self.latent = _convolution(decoder.latent_input_conv, types("latent"))
-        up = {
-            name: Upsampling(layer.weight, layer.bias, types(name), ratio=layer.stride)
-            for name, layer in (
-                ("amplitude_up", decoder.AMP_Decoder_upsample_input_conv),
-                ("phase_up", decoder.PHA_Decoder_upsample_input_conv),
-            )
-        }
-        self.amplitude_up, self.phase_up = up["amplitude_up"], up["phase_up"]
-        self.amplitude, self.phase = _branches(decoder, types)
-        self.amplitude_head = _convolution(decoder.AMP_Decoder_output_conv, types("amplitude_head"))
-        self.phase_head = _joined(
-            decoder.PHA_Decoder_output_R_conv, decoder.PHA_Decoder_output_I_conv, types("phase_head")
+        latent = decoder.latent_input_conv
+        out, (self.amplitude_head,) = _closed(
+            decoder.final_layer_norm_logamp,
+            decoder.out_logamp,
+            {"amplitude_head": decoder.AMP_Decoder_output_conv},
+            "amplitude",
+            types,
+            fold=plan.folds_heads,
+        )
+        self.amplitude = Branch(
+            Front(
+                latent,
+                decoder.AMP_Decoder_upsample_input_conv,
+                decoder.embed_logamp,
+                _below(types, "amplitude.embed"),
+            ),
+            decoder.norm_logamp,
+            decoder.convnext_logamp,
+            decoder.final_layer_norm_logamp,
+            out,
+            _below(types, "amplitude"),
+        )
+        out, (self.real_head, self.imag_head) = _closed(
+            decoder.final_layer_norm_pha,
+            decoder.out_pha,
+            {"real_head": decoder.PHA_Decoder_output_R_conv, "imag_head": decoder.PHA_Decoder_output_I_conv},
+            "phase",
+            types,
+            fold=plan.folds_heads,
+        )
+        self.phase = Branch(
+            Front(latent, decoder.PHA_Decoder_upsample_input_conv, decoder.embed_pha, _below(types, "phase.embed")),
+            decoder.norm_pha,
+            decoder.convnext_pha,
+            decoder.final_layer_norm_pha,
+            out,
+            _below(types, "phase"),
         )
         self.eval()
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.latent(latent)
-        logamp: Tensor = self.amplitude_head(self.amplitude(self.amplitude_up(hidden)))
-        direction: Tensor = self.phase_head(self.phase(self.phase_up(hidden)))
-        amplitude = logamp.to(latent.dtype).clamp(max=MAX_LOG_AMPLITUDE).exp()
-        r, i = direction.to(latent.dtype).chunk(2, dim=1)
+        hidden = latent.transpose(1, 2)
+        logamp, direction = self.amplitude_head(self.amplitude(hidden)), self.phase(hidden)
+        # Products are time-major and the spectrum is channel-major; transposed here, each result moves once.
+        amplitude = logamp.transpose(1, 2).to(latent.dtype).clamp(max=MAX_LOG_AMPLITUDE).exp()
+        r, i = (head(direction).transpose(1, 2).to(latent.dtype) for head in (self.real_head, self.imag_head))
         length = (r * r + i * i).sqrt()
-        undirected = length == 0
-        scale = amplitude / torch.where(undirected, torch.ones_like(length), length)
-        return torch.where(undirected, amplitude, r * scale), i * scale
-
-
-def _joined(first: WeightNormConv1d, second: WeightNormConv1d, dtype: torch.dtype) -> Convolution:
-    """Two convolutions of one input as one, the shorter kernel continued with zeros."""
-    longest = max(layer.weight.shape[2] for layer in (first, second))
-    weights = [F.pad(layer.weight, ((longest - layer.weight.shape[2]) // 2,) * 2) for layer in (first, second)]
-    return Convolution(torch.cat(weights), torch.cat((first.bias, second.bias)), dtype, padding=longest // 2)
+        # Where there is no direction it is that of the real axis. Added, because to pick costs runtimes a multiple.
+        undirected = (length == 0).to(length.dtype)
+        scale = amplitude / (length + undirected)
+        return (r + undirected) * scale, i * scale

@@ -17,8 +17,9 @@ import torch
 
 from apcodec_deploy.errors import ExportError
 
-TYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16}
-"""float64 is for proving that folding is exact; nothing is exported in it."""
+TYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "int8": torch.float32}
+"""float64 is for proving that folding is exact; nothing is exported in it. What int8 multiplies is quantised after it
+was exported in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class PrecisionPlan:
     """The types of a network's layers.
 
     Attributes:
-        name: The reduced type, which names the graphs: ``float16``; ``float32`` where nothing is reduced.
+        name: The reduced type, which names the graphs: ``float16`` or ``int8``; ``float32`` where nothing is reduced.
         float32: Patterns of paths (``*`` stands for anything) that keep float32 all the same.
     """
 
@@ -39,8 +40,22 @@ class PrecisionPlan:
 
     def dtype(self, path: str) -> torch.dtype:
         """The type of the layer at ``path``."""
-        kept = any(fnmatchcase(path, pattern) for pattern in self.float32)
-        return torch.float32 if kept else TYPES[self.name]
+        return torch.float32 if self._kept(path) else TYPES[self.name]
+
+    def quantizes(self, path: str) -> bool:
+        """Whether the layer at ``path`` multiplies 8-bit integers."""
+        return self.name == "int8" and not self._kept(path)
+
+    @property
+    def folds_heads(self) -> bool:
+        """Whether a branch's last linear is part of the convolutions after it.
+
+        Not among integers: the linear's bias would share a scale with activations that are far from it in size.
+        """
+        return self.name != "int8"
+
+    def _kept(self, path: str) -> bool:
+        return any(fnmatchcase(path, pattern) for pattern in self.float32)
 
     def check(self, paths: list[str]) -> None:
         """Refuse patterns that name no layer: a slip would silently reduce what was to be kept.
@@ -54,10 +69,18 @@ class PrecisionPlan:
 
     def to_dict(self, paths: list[str]) -> dict[str, Any]:
         """The plan as it stands beside the graphs: its rules, and the type of each layer."""
-        layers = {path: str(self.dtype(path)).removeprefix("torch.") for path in paths}
+        layers = {
+            path: self.name if self.quantizes(path) else str(self.dtype(path)).removeprefix("torch.") for path in paths
+        }
         return {"reduced": self.name, "float32": list(self.float32), "layers": layers}
 
 
 FULL = PrecisionPlan(name="float32")
 HALF = PrecisionPlan(name="float16")
 """The default plan of ``encoder.fp16.onnx`` and ``decoder.fp16.onnx``."""
+INTEGER = PrecisionPlan(
+    name="int8",
+    float32=("*.stream", "*.depthwise", "*.latent", "*_down", "*.embed.inside", "*.embed.start", "*.embed.end"),
+)
+"""The plan of ``encoder.int8.onnx`` and ``decoder.int8.onnx``: what multiplies many channels at frame rate. The rest
+is a few per cent of the work and stands next to the codes."""

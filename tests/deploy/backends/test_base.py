@@ -18,13 +18,21 @@ from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError, Engin
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"name": "tpu"}, "no backend is called 'tpu'; there are: auto, onnxruntime, tensorrt"),
+        ({"name": "tpu"}, "no backend is called 'tpu'; there are: auto, onnxruntime, openvino, tensorrt"),
         ({"device": "gpu"}, "no device is called 'gpu'; there are: auto, cpu, cuda"),
         ({"device": "cpu:1"}, "no device is called 'cpu:1'"),
         ({"device": "cuda:"}, "no device is called 'cuda:'"),
         ({"device": "cuda:-1"}, "no device is called 'cuda:-1'"),
         ({"precision": "fp8"}, "no precision is called 'fp8'"),
         ({"device": "cpu", "precision": "fp16"}, "float16 runs on a GPU only; on the CPU there is float32"),
+        (
+            {"name": "openvino", "precision": "fp16"},
+            "float16 runs on a GPU only; on the CPU there is float32, bfloat16, int8",
+        ),
+        ({"name": "tensorrt", "precision": "int8"}, "int8 runs on the CPU only; on a GPU there is float32, float16"),
+        ({"device": "cuda", "precision": "bf16"}, "bfloat16 runs on the CPU only"),
+        ({"device": "cuda", "name": "openvino"}, "OpenVINO runs on the CPU only"),
+        ({"engines": "e", "name": "openvino"}, "--engines are TensorRT's"),
         ({"device": "cpu", "name": "tensorrt"}, "TensorRT runs on a GPU only"),
         ({"threads": 0}, "0 threads"),
         ({"engines": "e", "device": "cpu"}, "--engines are TensorRT's"),
@@ -41,6 +49,8 @@ def test_options_know_what_would_do() -> None:
     assert not BackendOptions(device="cuda").may_be_cpu
     assert not BackendOptions(precision="float16").may_be_cpu
     assert not BackendOptions(name="tensorrt").may_be_cpu
+    assert not BackendOptions(precision="int8").may_be_gpu
+    assert not BackendOptions(name="openvino").may_be_gpu
     assert not BackendOptions(device="cpu").may_be_gpu
     assert BackendOptions(precision="fp32") == BackendOptions(precision="float32")
 

@@ -129,5 +129,5 @@ def test_half_precision_runs_its_own_networks(speech: NDArray[np.float32]) -> No
     assert (half.encode(clip) == codes).mean() > 0.9
     expected, found = full.decode(codes), half.decode(codes)
     assert 0 < np.square(found - expected).sum() < 1e-3 * np.square(expected).sum()
-    with pytest.raises(BundleError, match="has no int8 graphs"):
-        OnnxRuntimeBackend(Bundle.embedded(), precision="int8").prepare(encode=True, decode=False)
+    with pytest.raises(BundleError, match="has no bfloat16 graphs"):
+        OnnxRuntimeBackend(Bundle.embedded(), precision="bfloat16").prepare(encode=True, decode=False)

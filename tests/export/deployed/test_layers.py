@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from apcodec_export.deployed.layers import Convolution, GlobalResponse, Linear, Normalization, Upsampling
+from apcodec_export.deployed.layers import Convolution, GlobalResponse, Linear, LinearConvolution, Normalization
 
 DOUBLE, HALF = torch.float64, torch.float16
 
@@ -18,45 +18,43 @@ def noise(*shape: int, dtype: torch.dtype = DOUBLE) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
 
 
-@given(
-    ratio=st.integers(1, 9),
-    surplus=st.integers(0, 12),
-    latents=st.integers(1, 7),
-    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-)
-def test_upsampling_is_the_transposed_convolution(
-    ratio: int, surplus: int, latents: int, channels: tuple[int, int]
-) -> None:
-    inputs, outputs = channels
-    weight, bias = noise(inputs, outputs, ratio + 2 * surplus), noise(outputs)
-    x = noise(2, inputs, latents)
-    expected = F.conv_transpose1d(x, weight, bias, stride=ratio, padding=surplus)
-    found = Upsampling(weight, bias, DOUBLE, ratio=ratio)(x)
-    assert found.shape == (2, outputs, ratio * latents)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-
-
 @pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 3, 1), (8, 3, 1), (1, 3, 6), (1, 0, 1)])
 def test_a_convolution_is_that_of_torch(stride: int, padding: int, groups: int) -> None:
     weight, bias, x = noise(12, 6 // groups, 7), noise(12), noise(2, 6, 40)
-    found = Convolution(weight, bias, DOUBLE, stride=stride, padding=padding, groups=groups)(x)
-    torch.testing.assert_close(found, F.conv1d(x, weight, bias, stride=stride, padding=padding, groups=groups))
+    found = Convolution(weight, bias, DOUBLE, stride=stride, padding=padding, groups=groups)(x.transpose(1, 2))
+    expected = F.conv1d(x, weight, bias, stride=stride, padding=padding, groups=groups)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
 
 
-@pytest.mark.parametrize("layer", ["convolution", "linear", "upsampling"])
+@given(
+    kernel=st.sampled_from([1, 3, 7]),
+    stride=st.integers(1, 4),
+    frames=st.integers(1, 9),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
+)
+def test_a_linear_within_a_convolution_stops_at_the_clips_ends(
+    kernel: int, stride: int, frames: int, channels: tuple[int, int, int]
+) -> None:
+    inputs, between, outputs = channels
+    linear = Linear(noise(inputs, between), noise(between), DOUBLE)
+    after = Convolution(noise(outputs, between, kernel), noise(outputs), DOUBLE, stride=stride, padding=kernel // 2)
+    x = noise(2, frames, inputs)
+    torch.testing.assert_close(LinearConvolution(linear, after, DOUBLE)(x), after(linear(x)), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("layer", ["convolution", "linear", "linear convolution"])
 def test_half_precision_products_are_those_of_real_half_tensors(layer: str) -> None:
     """PyTorch multiplies half tensors on a CPU, slowly; the layers give the same numbers but for the last rounding."""
     bias = noise(16)
     if layer == "linear":
         x, weight = noise(2, 9, 32, dtype=HALF), noise(32, 16) / 6
         made, expected = Linear(weight, bias, HALF), x @ weight.half() + bias.half()
-    elif layer == "convolution":
-        x, weight = noise(2, 32, 9, dtype=HALF), noise(16, 32, 3) / 10
-        made, expected = Convolution(weight, bias, HALF), F.conv1d(x, weight.half(), bias.half())
     else:
-        x, weight = noise(2, 32, 9, dtype=HALF), noise(32, 16, 4) / 10
-        made = Upsampling(weight, bias, HALF, ratio=2)
-        expected = F.conv_transpose1d(x, weight.half(), bias.half(), stride=2, padding=1)
+        x, weight = noise(2, 9, 32, dtype=HALF), noise(16, 32, 3) / 10
+        made = Convolution(weight, bias, HALF)
+        expected = F.conv1d(x.transpose(1, 2), weight.half(), bias.half()).transpose(1, 2)
+        if layer == "linear convolution":
+            made = LinearConvolution(Linear(torch.eye(32, dtype=DOUBLE), noise(32) * 0, DOUBLE), made.double(), HALF)
     found = made(x)
     assert found.dtype == expected.dtype == HALF
     torch.testing.assert_close(found, expected, rtol=4e-3, atol=4e-3)
@@ -96,4 +94,6 @@ def test_global_response_scales_by_the_energy_of_a_channel(frames: int) -> None:
     gamma, x = noise(1, 1, 12), 300 * noise(2, frames, 12)
     energy = torch.norm(x, p=2, dim=1, keepdim=True)
     expected = x + gamma * (x * (energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)))
-    torch.testing.assert_close(GlobalResponse(gamma)(x), expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        GlobalResponse(gamma)(x, torch.ones(1, 1, frames, dtype=DOUBLE)), expected, rtol=1e-10, atol=0
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
-from apcodec_export.deployed.layers import Convolution, Linear, Product, Upsampling
+from apcodec_export.deployed.layers import Convolution, Linear, Product
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
 from apcodec_export.deployed.precision import FULL, HALF, PrecisionPlan
 from apcodec_export.network import NetworkConfig
@@ -75,12 +75,12 @@ def _networks(model: Checkpoint, plan: PrecisionPlan) -> tuple[DeployedEncoder, 
 
 
 def test_every_product_has_the_type_of_the_plan(model: Checkpoint) -> None:
-    plan = PrecisionPlan(name="float16", float32=("decoder.phase_head", "encoder.*.expand"))
+    plan = PrecisionPlan(name="float16", float32=("decoder.real_head", "encoder.*.expand"))
     for network in _networks(model, plan):
         for name, module in network.named_modules():
             if isinstance(module, Product):
                 path = f"{network.part}.{name}"
-                kept = path == "decoder.phase_head" or (path.startswith("encoder") and path.endswith("expand"))
+                kept = path == "decoder.real_head" or (path.startswith("encoder") and path.endswith("expand"))
                 assert module.weight.dtype == module.bias.dtype == (torch.float32 if kept else torch.float16), path
 
 
@@ -112,12 +112,25 @@ def test_what_blocks_pass_on_has_the_type_of_the_stream(model: Checkpoint) -> No
 
 
 def test_a_plan_can_name_every_layer(model: Checkpoint) -> None:
-    layers = model.network.num_layers
-    encoder, decoder = (network.paths() for network in _networks(model, FULL))
-    # Per branch: embed, stream, out and three products a block; then two convolutions down and one to the latent.
-    assert len(set(encoder)) == len(encoder) == 2 * (3 + 3 * layers) + 3
-    # From the latent, two up, and a head for the amplitude and one for the direction.
-    assert len(set(decoder)) == len(decoder) == 2 * (3 + 3 * layers) + 5
+    network = model.network
+    encoder, decoder = (deployed.paths() for deployed in _networks(model, FULL))
+    branches = (network.encoder_amp_channels, network.encoder_pha_channels)
+    unfolded = sum(channels < network.dim for channels in branches)
+    # Per branch: stream and three products a block. An embedding each, two convolutions down, one to the latent.
+    assert len(set(encoder)) == len(encoder) == 2 * (1 + 3 * network.num_layers) + 2 + 2 + 1 + unfolded
+    # A front has three products; one head for the amplitude, two for the direction.
+    assert len(set(decoder)) == len(decoder) == 2 * (1 + 3 * network.num_layers) + 2 * 3 + 3 + unfolded
+
+
+def test_a_branchs_last_linear_is_folded_where_that_is_no_more_work(model: Checkpoint) -> None:
+    for network in _networks(model, FULL):
+        for branch, channels in (
+            (network.amplitude, model.network.encoder_amp_channels),
+            (network.phase, model.network.encoder_pha_channels),
+        ):
+            assert isinstance(branch.out, nn.Identity) == (channels >= model.network.dim)
+    unfolded = DeployedEncoder(model.encoder, PrecisionPlan(name="int8"))
+    assert isinstance(unfolded.amplitude.out, Linear)
 
 
 def test_nothing_but_plain_layers_is_left(model: Checkpoint) -> None:
@@ -125,4 +138,3 @@ def test_nothing_but_plain_layers_is_left(model: Checkpoint) -> None:
         kinds = {type(module) for module in network.modules()}
         assert not kinds & {nn.Conv1d, nn.ConvTranspose1d, nn.Linear, nn.LayerNorm}
         assert {Convolution, Linear} <= kinds
-    assert Upsampling in kinds

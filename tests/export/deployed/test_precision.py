@@ -8,7 +8,7 @@ import torch
 from apcodec_deploy.errors import ExportError
 from apcodec_export.deployed.precision import FULL, HALF, PrecisionPlan
 
-PATHS = ["encoder.phase.blocks.0.expand", "encoder.phase.blocks.1.expand", "decoder.phase_head"]
+PATHS = ["encoder.phase.blocks.0.expand", "encoder.phase.blocks.1.expand", "decoder.real_head"]
 
 
 def test_the_plans_reduce_everything_or_nothing() -> None:
@@ -17,7 +17,7 @@ def test_the_plans_reduce_everything_or_nothing() -> None:
 
 
 def test_patterns_keep_layers_in_float32() -> None:
-    plan = PrecisionPlan(name="float16", float32=("*.blocks.1.*", "decoder.phase_head"))
+    plan = PrecisionPlan(name="float16", float32=("*.blocks.1.*", "decoder.real_head"))
     assert [plan.dtype(path) for path in PATHS] == [torch.float16, torch.float32, torch.float32]
 
 

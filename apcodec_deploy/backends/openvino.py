@@ -1,0 +1,202 @@
+"""OpenVINO: the same graphs on the CPU, in float32, bfloat16 or 8-bit integers. An optional package.
+
+Graphs are compiled for the length of the model's own windows, which is nearly twice as fast as for any length; other
+lengths (short clips, other windows, whole clips) share graphs that take them all. Which of the two a window gets
+depends on its length alone, so codes do not depend on what was coded before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
+from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
+from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.ov import import_openvino
+from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
+from apcodec_deploy.windows import WindowLayout
+
+NETWORKS = ("encoder", "decoder")
+"""The graphs that a reduced precision is for. Transforms and code search are float32 always."""
+_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16", INT8: "f32"}
+"""What OpenVINO may compute float32 operators in."""
+
+
+class OpenVinoBackend:
+    """Runs the six graphs one after the other; each is compiled when it is first needed."""
+
+    name = "openvino"
+    batch_limit = 1
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        core: Any,
+        *,
+        precision: str = FLOAT32,
+        reason: str = "asked for",
+        threads: int | None = None,
+    ) -> None:
+        self.reason = reason
+        self.precision = precision
+        self._bundle, self._core = bundle, core
+        self._threads = available_cpus() if threads is None else threads
+        self._window = WindowLayout.of(bundle.spec, None).length
+        self._graphs: dict[tuple[str, bool], _Compiled] = {}
+        self._lock = threading.Lock()
+
+    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
+        codes: NDArray[np.int32] = self._chain(ENCODE, audio, self._is_window(audio.shape, audio=True))
+        return codes
+
+    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        audio: NDArray[np.float32] = self._chain(DECODE, codes, self._is_window(codes.shape, audio=False))
+        return audio
+
+    def prepare(self, *, encode: bool, decode: bool) -> None:
+        for name in ENCODE * encode + DECODE * decode:
+            self._graph(name, fixed=True)
+
+    def close(self) -> None:
+        with self._lock:
+            self._graphs.clear()
+
+    def steps(self, names: tuple[str, ...], array: NDArray[Any]) -> Iterator[tuple[str, tuple[NDArray[Any], ...]]]:
+        """Run graphs in turn, each on all outputs of the one before.
+
+        Args:
+            names: ``ENCODE`` or ``DECODE``, or a part of one.
+            array: What the first one takes.
+
+        Yields:
+            Each graph's name and its outputs when it has run, so that a caller can time it.
+        """
+        fixed = self._is_window(array.shape, audio=names[0] == "stft")
+        values: tuple[NDArray[Any], ...] = (array,)
+        for name in names:
+            with self._graph(name, fixed=fixed).request() as request:
+                values = tuple(value.copy() for value in self._run(name, request, values))
+            yield name, values
+
+    def _chain(self, names: tuple[str, ...], array: NDArray[Any], fixed: bool) -> NDArray[Any]:
+        """What the last of several graphs gives; between them nothing is copied."""
+        first, *rest = names
+        with self._graph(first, fixed=fixed).request() as request:
+            values = self._run(first, request, (array,))
+            return self._continued(tuple(rest), values, fixed)
+
+    def _continued(self, names: tuple[str, ...], values: tuple[NDArray[Any], ...], fixed: bool) -> NDArray[Any]:
+        """Go on while the requests before, whose memory holds ``values``, are still ours."""
+        if not names:
+            result: NDArray[Any] = values[0].copy()
+            return result
+        with self._graph(names[0], fixed=fixed).request() as request:
+            return self._continued(names[1:], self._run(names[0], request, values), fixed)
+
+    def _run(self, name: str, request: Any, values: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+        """One graph on arrays; its outputs are the request's own memory."""
+        feed = {tensor.name: value for tensor, value in zip(GRAPHS[name].inputs, values, strict=True)}
+        try:
+            results = request.infer(feed, share_inputs=True, share_outputs=True)
+            return tuple(results[tensor.name] for tensor in GRAPHS[name].outputs)
+        except Exception as error:  # whatever the layer below raised
+            shapes = ", ".join(str(list(value.shape)) for value in values)
+            raise BackendError(f"OpenVINO could not run {name} on {shapes}: {error}") from error
+
+    def _is_window(self, shape: tuple[int, ...], *, audio: bool) -> bool:
+        """Whether an input is one of the model's own windows."""
+        length = self._window * self._bundle.spec.samples_per_latent - 1 if audio else self._window
+        return shape[0] == 1 and shape[-1] == length
+
+    def _graph(self, name: str, *, fixed: bool) -> _Compiled:
+        with self._lock:
+            if (name, fixed) not in self._graphs:
+                self._graphs[name, fixed] = _Compiled(self._compile(name, fixed=fixed))
+            return self._graphs[name, fixed]
+
+    def _compile(self, name: str, *, fixed: bool) -> Any:
+        data = self._bundle.graph(name, INT8 if self.precision == INT8 else FLOAT32)
+        try:
+            model = self._core.read_model(data)
+            if fixed:
+                model.reshape({tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs})
+            hint = _HINTS[self.precision if name in NETWORKS else FLOAT32]
+            return self._core.compile_model(
+                model,
+                "CPU",
+                {
+                    "INFERENCE_NUM_THREADS": self._threads,
+                    "NUM_STREAMS": 1,
+                    "INFERENCE_PRECISION_HINT": hint,
+                    # Pinned threads of several graphs would all sit on the first CPUs.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except Exception as error:
+            raise BundleError(f"OpenVINO cannot compile {name} of {self._bundle.path}: {error}") from error
+
+    def _shape(self, graph: str, tensor: str) -> list[int]:
+        """The shape of a graph's input for one window."""
+        spec = self._bundle.spec
+        sizes = {
+            "batch": 1,
+            "samples": self._window * spec.samples_per_latent - 1,
+            "frames": self._window * spec.ratio,
+            "latents": self._window,
+        }
+        value = next(value for value in GRAPHS[graph].inputs if value.name == tensor)
+        return [sizes[dim] if dim else fixed_size(tensor, spec) for dim in value.dims]
+
+
+class _Compiled:
+    """A compiled graph and its requests, each of which one caller at a time may use."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._idle: list[Any] = []
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """A request of one's own; several callers run at once."""
+        try:
+            request = self._idle.pop()  # of a list, so atomic
+        except IndexError:
+            request = self._model.create_infer_request()
+        yield request
+        self._idle.append(request)  # one that failed is left to the collector
+
+
+def open_openvino(
+    bundle: Bundle, *, precision: str = AUTO, threads: int | None = None, reason: str = "asked for"
+) -> OpenVinoBackend:
+    """OpenVINO in a precision that this processor multiplies in.
+
+    Args:
+        bundle: The model.
+        precision: ``auto`` takes 8-bit integers where the processor has instructions for them and the bundle's export
+            judged them good, else bfloat16 where the processor has it, else float32.
+        threads: CPU threads; those this process may use where None.
+        reason: Why this backend was taken.
+
+    Raises:
+        BackendError: OpenVINO is not installed, or the processor has no bfloat16.
+        BundleError: The bundle has no graphs of that precision.
+    """
+    core = import_openvino().Core()
+    able = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    if precision == AUTO:
+        advised = INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]
+        precision = INT8 if advised and "INT8" in able else BFLOAT16 if "BF16" in able else FLOAT32
+        reason = f"{reason}; {precision} is the fastest precision here"
+    if precision == INT8:
+        bundle.variant(INT8)
+    if precision == BFLOAT16 and "BF16" not in able:
+        raise BackendError("this processor has no bfloat16 instructions; take --precision float32 or int8")
+    return OpenVinoBackend(bundle, core, precision=precision, threads=threads, reason=reason)

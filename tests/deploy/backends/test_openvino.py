@@ -1,0 +1,192 @@
+"""OpenVINO against ONNX Runtime on the same graphs: float32 to rounding, reduced precisions to what they cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apcodec_deploy import ov
+from apcodec_deploy.audio.reference import reference_signals
+from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.openvino import OpenVinoBackend, open_openvino
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.codec import load
+from apcodec_deploy.errors import BackendError, BundleError
+
+WINDOW = 418
+"""Latents of the demo model's windows."""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Bundle:
+    return Bundle.embedded()
+
+
+@pytest.fixture(scope="module")
+def reference(demo: Bundle) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(demo)
+
+
+@pytest.fixture(scope="module")
+def speech(demo: Bundle) -> NDArray[np.float32]:
+    """One window."""
+    return reference_signals(demo.spec.sample_rate, WINDOW * 320 - 1)["speech"][None]
+
+
+def able() -> set[str]:
+    return set(ov.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+@pytest.mark.parametrize("samples", [400, 48_000, WINDOW * 320 - 1, WINDOW * 320])
+def test_float32_is_that_of_onnx_runtime(
+    demo: Bundle, reference: OnnxRuntimeBackend, speech: NDArray[np.float32], samples: int
+) -> None:
+    backend = open_openvino(demo, precision="float32")
+    audio = np.resize(speech, (1, samples))
+    expected, codes = reference.encode(audio), backend.encode(audio)
+    assert codes.dtype == np.int32 and codes.shape == expected.shape
+    assert (codes == expected).mean() >= 0.995
+    decoded = backend.decode(expected)
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, reference.decode(expected), rtol=0, atol=1e-4 * np.abs(decoded).max())
+
+
+@pytest.mark.parametrize(("precision", "agreement", "decibels"), [("bfloat16", 0.9, 35.0), ("int8", 0.8, 25.0)])
+def test_a_reduced_precision_costs_little(
+    demo: Bundle,
+    reference: OnnxRuntimeBackend,
+    speech: NDArray[np.float32],
+    precision: str,
+    agreement: float,
+    decibels: float,
+) -> None:
+    if precision == "bfloat16" and "BF16" not in able():
+        pytest.skip("this processor has no bfloat16 instructions")
+    backend = open_openvino(demo, precision=precision)
+    assert backend.precision == precision
+    codes = reference.encode(speech)
+    found = backend.encode(speech)
+    assert agreement <= (found == codes).mean() < 1  # all equal would be float32
+    expected, decoded = reference.decode(codes), backend.decode(codes)
+    noise = np.square(decoded - expected).mean() / np.square(expected).mean()
+    assert decibels <= -10 * np.log10(noise) < 90
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_neither_rows_nor_callers_see_each_other(demo: Bundle, speech: NDArray[np.float32], precision: str) -> None:
+    backend = open_openvino(demo, precision=precision)
+    rows = [speech[:, :30_000], 8 * speech[:, 30_000:60_000], speech, 0.1 * speech]
+    alone = [backend.encode(row) for row in rows]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.encode, rows * 3))
+    for index, codes in enumerate(together):
+        np.testing.assert_array_equal(codes, alone[index % 4])
+    np.testing.assert_array_equal(backend.encode(np.concatenate(rows[:2])), np.concatenate(alone[:2]))
+
+
+def test_codes_depend_on_neither_what_went_before_nor_threads(demo: Bundle, speech: NDArray[np.float32]) -> None:
+    fresh = open_openvino(demo, precision="int8", threads=1).encode(speech)
+    used = open_openvino(demo, precision="int8", threads=2)
+    for samples in (400, 50_000, WINDOW * 320):
+        used.encode(np.resize(speech, (1, samples)))
+    np.testing.assert_array_equal(used.encode(speech), fresh)
+
+
+def test_steps_are_the_six_graphs(demo: Bundle, speech: NDArray[np.float32]) -> None:
+    backend = open_openvino(demo, precision="float32")
+    seen: list[str] = []
+    values: Any = speech
+    for direction in (ENCODE, DECODE):
+        steps = list(backend.steps(direction, values))
+        seen += [name for name, _ in steps]
+        (values,) = steps[-1][1]
+    assert tuple(seen) == ENCODE + DECODE
+    np.testing.assert_array_equal(values, backend.decode(backend.encode(speech)))
+
+
+def test_it_loads_again_after_it_was_closed(demo: Bundle, speech: NDArray[np.float32]) -> None:
+    backend = open_openvino(demo, precision="float32")
+    backend.prepare(encode=True, decode=False)
+    before = backend.encode(speech)
+    backend.close()
+    np.testing.assert_array_equal(backend.encode(speech), before)
+
+
+def test_auto_takes_the_fastest_that_is_there_and_advised(demo: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return held
+
+    class Module:
+        @staticmethod
+        def Core() -> Core:
+            return Core()
+
+    monkeypatch.setattr("apcodec_deploy.backends.openvino.import_openvino", lambda: Module)
+    held: list[str] = []
+    for able_to, expected in (("FP32", "float32"), ("BF16", "bfloat16"), ("INT8", "int8")):
+        held.append(able_to)
+        assert open_openvino(demo).precision == expected
+    variants = dict(demo.manifest["variants"])
+    variants["int8"] = {**variants["int8"], "judgement": {"advised": False}}
+    unadvised = Bundle(
+        path=demo.path, name="", fingerprint=demo.fingerprint, spec=demo.spec,
+        manifest={**demo.manifest, "variants": variants},
+    )  # fmt: skip
+    assert open_openvino(unadvised).precision == "bfloat16"
+    held[:] = ["FP32"]
+    with pytest.raises(BackendError, match="this processor has no bfloat16"):
+        open_openvino(demo, precision="bfloat16")
+
+
+def test_a_bundle_without_8_bit_graphs_is_refused(demo: Bundle) -> None:
+    bare = Bundle(
+        path=demo.path, name="", fingerprint=demo.fingerprint, spec=demo.spec,
+        manifest={**demo.manifest, "variants": {}},
+    )  # fmt: skip
+    for name in ("openvino", "onnxruntime"):
+        with pytest.raises(BundleError, match="no int8 graphs"):
+            create(bare, BackendOptions(name=name, precision="int8", device="cpu"))
+
+
+def test_onnx_runtime_has_no_bfloat16(demo: Bundle) -> None:
+    with pytest.raises(BackendError, match="ONNX Runtime has no bfloat16 on the CPU; take --backend openvino"):
+        create(demo, BackendOptions(name="onnxruntime", precision="bfloat16"))
+
+
+def test_onnx_runtime_runs_8_bit_graphs(speech: NDArray[np.float32]) -> None:
+    with load(backend="onnxruntime", precision="int8") as reduced, load(backend="onnxruntime") as full:
+        assert reduced.backend.precision == "int8"
+        share = (reduced.encode(speech[0]).codes == full.encode(speech[0]).codes).mean()
+        assert 0.8 <= share < 1
+
+
+def test_it_says_how_to_install_it(demo: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(BackendError, match=r"pip install 'apcodec-deploy\[openvino\]'"):
+        open_openvino(demo)
+
+
+def test_a_graph_that_cannot_run_is_an_error_of_ours(demo: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"OpenVINO could not run dequantizer on \[1, 3, 7\]"):
+        OpenVinoBackend(demo, ov.import_openvino().Core()).decode(np.zeros((1, 3, 7), np.int32))
+
+
+def test_its_import_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    code = (
+        "from apcodec_deploy.ov import import_openvino\n"
+        "import sys\n"
+        "import_openvino().Core()\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={"HOME": str(tmp_path), "PATH": ""}, check=True, timeout=120)
+    assert not list(tmp_path.iterdir())

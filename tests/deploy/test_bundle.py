@@ -112,7 +112,7 @@ def test_a_variant_that_is_not_whole_is_refused(copy: Path, key: str, value: Any
 
 def test_a_reduced_graph_is_read_by_its_checksum_and_the_rest_in_float32(copy: Path) -> None:
     bundle = Bundle.open(copy)
-    assert bundle.precisions == ("float32", "float16")
+    assert bundle.precisions == ("float32", "float16", "int8")
     assert bundle.graph("encoder", "float16") == (copy / "encoder.fp16.onnx").read_bytes()
     assert bundle.graph("stft", "float16") == bundle.graph("stft")
     (copy / "encoder.fp16.onnx").write_bytes(b"other")

@@ -21,7 +21,7 @@ from apcodec_benchmarks.arithmetic.tensors import tensors_of
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.errors import BenchmarkError
 from apcodec_export.checkpoint import random_checkpoint
-from apcodec_export.deployed.layers import Product
+from apcodec_export.deployed.layers import GlobalResponse, Product
 from apcodec_export.graphs import graphs, to_onnx
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
@@ -213,7 +213,10 @@ def test_exported_products_are_what_pytorch_counts_of_the_deployed_network() -> 
         work = work_of(to_onnx(made[name], checkpoint.fingerprint), axes, signature=GRAPHS[name])
         assert work.products == flops(made[name].module, *tensors)
         layers = {path for path, layer in made[name].module.named_modules() if isinstance(layer, Product)}
-        assert set(work.by_layer) == layers
+        assert layers <= set(work.by_layer)
+        # Besides them, each global response normalisation sums over frames by a product that has no weights.
+        sums = sum(isinstance(layer, GlobalResponse) for layer in made[name].module.modules())
+        assert len(work.by_layer) == len(layers) + sums
 
 
 @pytest.fixture(scope="module")
@@ -249,9 +252,10 @@ def test_work_is_linear_in_length(demo: Bundle) -> None:
     assert list(one) == list(GRAPHS)
     for name in GRAPHS:
         first, second, third = (asdict(work[name]) for work in (one, two, three))
-        for key in ("pointwise", "written_bytes"):
-            assert third[key] - second[key] == second[key] - first[key] > 0, (name, key)
-        assert second["products"] == 2 * first["products"]
+        for key in ("pointwise", "written_bytes", "products"):
+            assert third[key] - second[key] == second[key] - first[key] >= (0 if key == "products" else 1), (name, key)
+        # What a decoder does for a clip's ends does not depend on its length.
+        assert second["products"] == pytest.approx(2 * first["products"], rel=0.02)
     # Two inputs of 513 bins and 1200 frames; 32 channels of 150 latents come out.
     assert two["encoder"].least_bytes - one["encoder"].least_bytes == 4 * (2 * 513 * 1200 + 32 * 150)
 

@@ -43,6 +43,7 @@ class SpeedRequest:
     audiodec: Path | None = None
     trained: bool = False
     quick: bool = False
+    brief: bool = False
 
     @property
     def command(self) -> str:
@@ -52,7 +53,7 @@ class SpeedRequest:
         words += [f"--model {Path(self.model).name}"] if self.model else []
         words += [f"--seconds {self.seconds:g} --threads {self.threads}"]
         words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
-        return " ".join([*words, *(["--quick"] if self.quick else [])])
+        return " ".join([*words, *(f"--{word}" for word in ("quick", "brief") if getattr(self, word))])
 
 
 def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, total: None) -> Results:
@@ -73,7 +74,7 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
         quick=request.quick,
         device=request.device,
     )
-    schedule = QUICK if request.quick else FULL if request.modes else TABLE
+    schedule = QUICK if request.quick else FULL if request.modes and not request.brief else TABLE
 
     def making(step: str) -> None:
         progress(step, 0, 0)

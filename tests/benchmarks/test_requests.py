@@ -129,6 +129,9 @@ def test_one_mode_gets_more_time_than_all_of_them(speed_plans: list[Plan]) -> No
     seconds = [plan.schedule.seconds for plan in speed_plans]
     assert seconds == sorted(seconds, reverse=True)
     assert len(set(seconds)) == 3
+    run_speed(SpeedRequest(threads=1, model="demo", modes=["cpu1"], brief=True))
+    assert speed_plans[3].schedule == speed_plans[1].schedule
+    assert speed_plans[3].command.endswith("--threads 1 --brief")
 
 
 @pytest.mark.parametrize("asked", [{"modes": ["gpu"]}, {"codecs": ["mp3"]}])

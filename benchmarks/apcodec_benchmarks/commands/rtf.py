@@ -31,6 +31,9 @@ def rtf(
     audiodec: options.AudioDec = None,
     trained: options.Trained = False,
     quick: Annotated[bool, typer.Option("--quick", help="A rough figure within two minutes.")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Repeat the modes that are named no longer than when all run.")
+    ] = False,
     out: options.Out = None,
     plots: Annotated[Path | None, typer.Option("--plots", help="A folder for plots.", readable=False)] = None,
     overwrite: shared.Overwrite = False,
@@ -58,6 +61,7 @@ def rtf(
         audiodec=audiodec,
         trained=trained,
         quick=quick,
+        brief=brief,
     )
     with progress() as update:
         results = run_speed(request, update)

@@ -10,8 +10,8 @@ from apcodec_deploy.cuda.device import Gpu, open_device
 from apcodec_deploy.engines.flavour import AUTO, FLAVOURS, Flavour, TensorRT, flavour_named
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Identity, Target
 from apcodec_deploy.engines.store import PRIVATE, StoredSet, check_private, graph_keys, sets_of, slot
-from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError, OutputError
-from apcodec_deploy.precision import FLOAT16, FLOAT32, precision_named
+from apcodec_deploy.errors import ApcodecError, BuildError, DeviceError, EngineError, OutputError
+from apcodec_deploy.precision import FLOAT16, FLOAT32, ON_GPU, precision_named
 from apcodec_engines.compiler import FLAGS
 from apcodec_engines.profiles import DEFAULT, load_profile
 
@@ -105,12 +105,17 @@ def wanted_identity(bundle: Bundle, options: BuildOptions, tensorrt: TensorRT, g
 
     Raises:
         EngineError: The profile is none.
+        BuildError: No engines are built in that precision.
         BundleError: The bundle lacks the precision.
         DeviceError: TensorRT has no GPU to build on.
     """
     precision = precision_named(options.precision)
     if precision == AUTO:
         precision = FLOAT16 if _advised(bundle) else FLOAT32
+    if precision not in ON_GPU:
+        raise BuildError(
+            f"no engines are built in {precision}, which runs on the CPU only; choose {' or '.join(ON_GPU)}"
+        )
     if tensorrt.ahead_of_time:
         target = Target(gpu=None, compute_capabilities=COMPUTE_CAPABILITIES)
     elif gpu is not None:

@@ -50,7 +50,8 @@ def export_bundle(
         output: The bundle's directory, which must not exist unless ``overwrite``.
         name: What to call the model; the directory's name where None.
         plan: What the half-precision graphs beside the float32 ones compute in. There are 8-bit ones besides.
-        made: What the float32 graphs compute; the deployed form of the checkpoint where None.
+        made: What the float32 graphs compute, where that is not the deployed form of the checkpoint; without ``proven``
+            there are no others then.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
         proven: Whether every graph is compared with PyTorch, and reduced ones are judged. Without that a bundle is
             good for timing only, says so, and has no half-precision graphs.
@@ -73,7 +74,7 @@ def export_bundle(
         }
         manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
     else:
-        variants = {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
+        variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
         manifest = _manifest(checkpoint, models, name or output.name, {})
         manifest["notes"].append(UNPROVEN)
     manifest["variants"] = {precision: variant.described for precision, variant in variants.items() if variant.models}

@@ -90,15 +90,15 @@ def test_a_checkpoint_is_exported_for_the_time_of_the_run(made: Made, golden: Pa
     opened = Bundle.open(made.copy)
     assert opened.name == golden.name
     assert opened.fingerprint == Checkpoint.load(CheckpointFiles.find(golden)).fingerprint
-    assert opened.precisions == ("float32",)
-    assert made.steps == [f"exporting {name}.onnx" for name in GRAPHS]
+    assert opened.precisions == ("float32", "int8")  # whose speed is of interest, too
+    assert made.steps == [*(f"exporting {name}.onnx" for name in GRAPHS), "quantising to int8", "judging int8"]
 
 
 def test_its_manifest_says_that_nobody_compared_it(made: Made) -> None:
     manifest = json.loads((made.copy / "model.json").read_text())
     assert manifest["verification"] == {}
     assert manifest["notes"][-1] == UNPROVEN
-    assert "variants" not in manifest
+    assert manifest["variants"]["int8"]["judgement"] == {"advised": False}
     assert Bundle.open(made.copy).worst_errors == {}
 
 
@@ -113,7 +113,8 @@ def test_inspect_says_so_too(made: Made) -> None:
 @pytest.mark.slow
 def test_its_graphs_are_those_of_a_proven_export(golden: Path, tmp_path: Path, bundles: dict[str, Path]) -> None:
     made, proven = made_of(golden, tmp_path / "made"), Bundle.open(bundles["grn"])
-    assert {path.name for path in made.copy.iterdir()} == {"model.json", *(f"{name}.onnx" for name in GRAPHS)}
+    reduced = {f"{name}.int8.onnx" for name in ("encoder", "decoder")}
+    assert {path.name for path in made.copy.iterdir()} == {"model.json", *(f"{name}.onnx" for name in GRAPHS), *reduced}
     for name in GRAPHS:
         assert (made.copy / f"{name}.onnx").read_bytes() == proven.graph(name), name
     assert UNPROVEN not in proven.manifest["notes"] and proven.worst_errors

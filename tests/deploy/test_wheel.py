@@ -41,7 +41,11 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         *(f"apcodec_benchmarks/report/listening.{kind}" for kind in ("css", "html")),
         *(f"apcodec_benchmarks/report/listening_{part}.js" for part in ("blind", "players", "start", "transport")),
         *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "throughput")),
-        *(f"apcodec_deploy/bundles/demo/{name}.fp16.onnx" for name in ("encoder", "decoder")),
+        *(
+            f"apcodec_deploy/bundles/demo/{name}.{short}.onnx"
+            for name in ("encoder", "decoder")
+            for short in ("fp16", "int8")
+        ),
         "apcodec_deploy/bundles/demo/model.json",
         "apcodec_deploy/clips/speech_music_48k.flac",
         *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),

@@ -70,16 +70,17 @@ def test_every_layer_of_the_plan_is_a_product_of_its_type(demo: Bundle) -> None:
     planned = {path: dtype for path, dtype in layers.items() if not path.endswith(".stream")}
     assert planned.items() <= found.items()
     assert set(planned.values()) == {"float16"}
-    # What no plan names are the transforms and the code search, in float32.
+    # What no plan names are the transforms, the code search and GRN's sums over frames, in float32.
     rest = found.keys() - planned.keys()
-    assert {name.split(".")[0] for name in rest} == {"stft", "quantizer", "istft"}
+    assert {name.split(".")[0] for name in rest} == {"stft", "encoder", "quantizer", "decoder", "istft"}
+    assert all("node_matmul" in name for name in rest if name.startswith(("encoder", "decoder")))
     assert {found[name] for name in rest} == {"float32"}
     assert {*networks(demo, "float32", parts=False)[0].products.values()} == {"float32"}
 
 
 def test_a_precision_that_the_bundle_lacks_is_refused(demo: Bundle) -> None:
-    with pytest.raises(BundleError, match="has no int8 graphs, only float32, float16"):
-        networks(demo, "int8", parts=False)
+    with pytest.raises(BundleError, match="has no bfloat16 graphs, only float32, float16, int8"):
+        networks(demo, "bfloat16", parts=False)
 
 
 class Altered:

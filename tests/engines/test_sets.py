@@ -96,7 +96,7 @@ def _other_weights(demo: Bundle, tmp_path: Path) -> Bundle:
     """The demo model with one weight of its fp16 decoder changed."""
     path = Path(shutil.copytree(demo.path, tmp_path / "bundle"))
     model = onnx.load(path / "decoder.fp16.onnx")
-    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("embed.weight"))
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("embed.inside.weight"))
     weight.raw_data = bytes(2) + weight.raw_data[2:]
     onnx.save(model, path / "decoder.fp16.onnx")
     manifest = json.loads((path / "model.json").read_text())

@@ -175,7 +175,7 @@ def test_windows_are_stored(clip: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (("--precision", "int8"), "no precision is called 'int8'"),
+        (("--precision", "fp8"), "no precision is called 'fp8'"),
         (("--precision", "fp16", "--device", "cpu"), "float16 runs on a GPU only"),
         (("--device", "cuda:0"), "no backend works here"),
         (("--backend", "tensorrt"), "no NVIDIA driver is installed here"),

@@ -68,18 +68,20 @@ class OpenVinoBackend:
         with self._lock:
             self._graphs.clear()
 
-    def steps(self, names: tuple[str, ...], array: NDArray[Any]) -> Iterator[tuple[str, tuple[NDArray[Any], ...]]]:
+    def steps(
+        self, names: tuple[str, ...], array: NDArray[Any] | tuple[NDArray[Any], ...]
+    ) -> Iterator[tuple[str, tuple[NDArray[Any], ...]]]:
         """Run graphs in turn, each on all outputs of the one before.
 
         Args:
             names: ``ENCODE`` or ``DECODE``, or a part of one.
-            array: What the first one takes.
+            array: What the first one takes: an array, or what an earlier step gave.
 
         Yields:
             Each graph's name and its outputs when it has run, so that a caller can time it.
         """
-        fixed = self._is_window(array.shape, audio=names[0] == "stft")
-        values: tuple[NDArray[Any], ...] = (array,)
+        values = array if isinstance(array, tuple) else (array,)
+        fixed = self._is_window(values[0].shape, audio=names[0] == "stft")
         for name in names:
             with self._graph(name, fixed=fixed).request() as request:
                 values = tuple(value.copy() for value in self._run(name, request, values))

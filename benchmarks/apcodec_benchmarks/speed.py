@@ -16,6 +16,7 @@ from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.timing import FULL, Outcome, Schedule, Timed, rounds
 from apcodec_benchmarks.workers.process import Worker
 from apcodec_deploy.errors import ContenderError
+from apcodec_deploy.precision import BFLOAT16, INT8
 
 PRODUCT, COPY = "product", "copy"
 _LIMIT_SHARE = 0.5
@@ -219,7 +220,11 @@ class _Group:
             if case.operation == ROUND_TRIP and (work := self._work_of(timing.contender, case.seconds)):
                 least = case.batch * sum(_least_seconds(*each, rates) or 0.0 for each in work.values())
                 share = least / timing.times.median if least else None
-            warnings = timing.warnings + ((_BEYOND,) if share is not None and share > _IMPOSSIBLE else ())
+            # The ceiling is that of the precision asked for; a contender that brings a lower one may be beyond it.
+            facts = self._found.records[timing.contender].facts
+            lower = facts is not None and facts.precision in (BFLOAT16, INT8)
+            beyond = share is not None and share > _IMPOSSIBLE and not lower
+            warnings = timing.warnings + ((_BEYOND,) if beyond else ())
             self._found.timings.append(replace(timing, ceiling_share=share, warnings=warnings))
 
     def _stages(self) -> None:

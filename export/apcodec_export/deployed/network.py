@@ -110,18 +110,38 @@ class Branch(nn.Module):
         return y
 
 
-def _closed(
-    norm: nn.LayerNorm, out: nn.Linear, heads: dict[str, WeightNormConv1d], branch: str, types: Types, *, fold: bool
-) -> tuple[nn.Module, list[Convolution]]:
-    """How a branch ends: its last linear, on what ``norm`` leaves, and the convolutions that take it.
+def _branch(
+    network: Encoder | Decoder,
+    name: str,
+    embed: nn.Module,
+    heads: dict[str, WeightNormConv1d],
+    types: Types,
+    *,
+    fold: bool,
+) -> tuple[Branch, list[Convolution]]:
+    """A backbone and the convolutions after it, which take in its last linear unless they would multiply more for it.
 
-    The linear becomes part of the convolutions, unless they would multiply more for it.
+    Args:
+        network: Whose.
+        name: ``amplitude`` or ``phase``.
+        embed: What comes before its first normalisation.
+        heads: What comes after its last linear, by name.
+        types: The type of each layer of the network.
+        fold: Whether the linear may become part of the heads at all.
     """
-    linear = _linear(out, out.weight.dtype, scale=norm.weight, shift=norm.bias)
-    convolutions = {name: _convolution(layer, out.weight.dtype) for name, layer in heads.items()}
+    norm, blocks, final_norm, out = (
+        (network.norm_logamp, network.convnext_logamp, network.final_layer_norm_logamp, network.out_logamp)
+        if name == "amplitude"
+        else (network.norm_pha, network.convnext_pha, network.final_layer_norm_pha, network.out_pha)
+    )
+    linear = _linear(out, out.weight.dtype, scale=final_norm.weight, shift=final_norm.bias)
+    after = {label: _convolution(layer, out.weight.dtype) for label, layer in heads.items()}
     if fold and out.in_features <= out.out_features:
-        return nn.Identity(), [LinearConvolution(linear, layer, types(name)) for name, layer in convolutions.items()]
-    return linear.to(types(f"{branch}.out")), [layer.to(types(name)) for name, layer in convolutions.items()]
+        last: nn.Module = nn.Identity()
+        made: list[Convolution] = [LinearConvolution(linear, layer, types(label)) for label, layer in after.items()]
+    else:
+        last, made = linear.to(types(f"{name}.out")), [layer.to(types(label)) for label, layer in after.items()]
+    return Branch(embed, norm, blocks, final_norm, last, _below(types, name)), made
 
 
 class _Deployed(nn.Module):
@@ -149,37 +169,21 @@ class DeployedEncoder(_Deployed):
     def __init__(self, encoder: Encoder, plan: PrecisionPlan) -> None:
         super().__init__()
         types = _below(plan.dtype, self.part)
-        out, (self.amplitude_down,) = _closed(
-            encoder.final_layer_norm_logamp,
-            encoder.out_logamp,
-            {"amplitude_down": encoder.AMP_Encoder_downsample_output_conv},
+        self.amplitude, (self.amplitude_down,) = _branch(
+            encoder,
             "amplitude",
-            types,
-            fold=plan.folds_heads,
-        )
-        self.amplitude = Branch(
             _convolution(encoder.embed_logamp, types("amplitude.embed")),
-            encoder.norm_logamp,
-            encoder.convnext_logamp,
-            encoder.final_layer_norm_logamp,
-            out,
-            _below(types, "amplitude"),
-        )
-        out, (self.phase_down,) = _closed(
-            encoder.final_layer_norm_pha,
-            encoder.out_pha,
-            {"phase_down": encoder.PHA_Encoder_downsample_output_conv},
-            "phase",
+            {"amplitude_down": encoder.AMP_Encoder_downsample_output_conv},
             types,
             fold=plan.folds_heads,
         )
-        self.phase = Branch(
+        self.phase, (self.phase_down,) = _branch(
+            encoder,
+            "phase",
             _convolution(encoder.embed_pha, types("phase.embed")),
-            encoder.norm_pha,
-            encoder.convnext_pha,
-            encoder.final_layer_norm_pha,
-            out,
-            _below(types, "phase"),
+            {"phase_down": encoder.PHA_Encoder_downsample_output_conv},
+            types,
+            fold=plan.folds_heads,
         )
         self.latent = _convolution(encoder.latent_output_conv, types("latent"))
         self.eval()
@@ -200,43 +204,23 @@ class DeployedDecoder(_Deployed):
     def __init__(self, decoder: Decoder, plan: PrecisionPlan) -> None:
         super().__init__()
         types = _below(plan.dtype, self.part)
-        latent = decoder.latent_input_conv
-        out, (self.amplitude_head,) = _closed(
-            decoder.final_layer_norm_logamp,
-            decoder.out_logamp,
-            {"amplitude_head": decoder.AMP_Decoder_output_conv},
+        latent, up = decoder.latent_input_conv, decoder.AMP_Decoder_upsample_input_conv
+        self.amplitude, (self.amplitude_head,) = _branch(
+            decoder,
             "amplitude",
+            Front(latent, up, decoder.embed_logamp, _below(types, "amplitude.embed")),
+            {"amplitude_head": decoder.AMP_Decoder_output_conv},
             types,
             fold=plan.folds_heads,
         )
-        self.amplitude = Branch(
-            Front(
-                latent,
-                decoder.AMP_Decoder_upsample_input_conv,
-                decoder.embed_logamp,
-                _below(types, "amplitude.embed"),
-            ),
-            decoder.norm_logamp,
-            decoder.convnext_logamp,
-            decoder.final_layer_norm_logamp,
-            out,
-            _below(types, "amplitude"),
-        )
-        out, (self.real_head, self.imag_head) = _closed(
-            decoder.final_layer_norm_pha,
-            decoder.out_pha,
-            {"real_head": decoder.PHA_Decoder_output_R_conv, "imag_head": decoder.PHA_Decoder_output_I_conv},
+        up = decoder.PHA_Decoder_upsample_input_conv
+        self.phase, (self.real_head, self.imag_head) = _branch(
+            decoder,
             "phase",
+            Front(latent, up, decoder.embed_pha, _below(types, "phase.embed")),
+            {"real_head": decoder.PHA_Decoder_output_R_conv, "imag_head": decoder.PHA_Decoder_output_I_conv},
             types,
             fold=plan.folds_heads,
-        )
-        self.phase = Branch(
-            Front(latent, decoder.PHA_Decoder_upsample_input_conv, decoder.embed_pha, _below(types, "phase.embed")),
-            decoder.norm_pha,
-            decoder.convnext_pha,
-            decoder.final_layer_norm_pha,
-            out,
-            _below(types, "phase"),
         )
         self.eval()
 

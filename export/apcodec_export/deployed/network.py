@@ -118,8 +118,8 @@ def _branch(
     types: Types,
     *,
     fold: bool,
-) -> tuple[Branch, list[Convolution]]:
-    """A backbone and the convolutions after it, which take in its last linear unless they would multiply more for it.
+) -> tuple[list[Convolution], Branch]:
+    """The convolutions after a backbone, and it; they take in its last linear unless they would multiply more for it.
 
     Args:
         network: Whose.
@@ -141,7 +141,7 @@ def _branch(
         made: list[Convolution] = [LinearConvolution(linear, layer, types(label)) for label, layer in after.items()]
     else:
         last, made = linear.to(types(f"{name}.out")), [layer.to(types(label)) for label, layer in after.items()]
-    return Branch(embed, norm, blocks, final_norm, last, _below(types, name)), made
+    return made, Branch(embed, norm, blocks, final_norm, last, _below(types, name))
 
 
 class _Deployed(nn.Module):
@@ -169,7 +169,7 @@ class DeployedEncoder(_Deployed):
     def __init__(self, encoder: Encoder, plan: PrecisionPlan) -> None:
         super().__init__()
         types = _below(plan.dtype, self.part)
-        self.amplitude, (self.amplitude_down,) = _branch(
+        (self.amplitude_down,), self.amplitude = _branch(
             encoder,
             "amplitude",
             _convolution(encoder.embed_logamp, types("amplitude.embed")),
@@ -177,7 +177,7 @@ class DeployedEncoder(_Deployed):
             types,
             fold=plan.folds_heads,
         )
-        self.phase, (self.phase_down,) = _branch(
+        (self.phase_down,), self.phase = _branch(
             encoder,
             "phase",
             _convolution(encoder.embed_pha, types("phase.embed")),
@@ -205,7 +205,7 @@ class DeployedDecoder(_Deployed):
         super().__init__()
         types = _below(plan.dtype, self.part)
         latent, up = decoder.latent_input_conv, decoder.AMP_Decoder_upsample_input_conv
-        self.amplitude, (self.amplitude_head,) = _branch(
+        (self.amplitude_head,), self.amplitude = _branch(
             decoder,
             "amplitude",
             Front(latent, up, decoder.embed_logamp, _below(types, "amplitude.embed")),
@@ -214,7 +214,7 @@ class DeployedDecoder(_Deployed):
             fold=plan.folds_heads,
         )
         up = decoder.PHA_Decoder_upsample_input_conv
-        self.phase, (self.real_head, self.imag_head) = _branch(
+        (self.real_head, self.imag_head), self.phase = _branch(
             decoder,
             "phase",
             Front(latent, up, decoder.embed_pha, _below(types, "phase.embed")),

@@ -21,6 +21,8 @@ from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, ON_CPU, ON_GPU, pr
 ONNXRUNTIME, OPENVINO, TENSORRT = "onnxruntime", "openvino", "tensorrt"
 BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, TENSORRT)
 CPU, CUDA = "cpu", "cuda"
+_DEFAULT = f"{ONNXRUNTIME} on the CPU"
+"""What nothing has to be built or installed for, and what all others are compared with."""
 
 
 class Backend(Protocol):
@@ -115,7 +117,10 @@ class BackendOptions:
 
 
 def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
-    """Make the backend that was asked for, or the fastest that works here.
+    """Make the backend that was asked for, or the best that is made ready here.
+
+    Left to us, that is TensorRT where there are engines, else ONNX Runtime on a GPU, else ONNX Runtime on the CPU in
+    float32. OpenVINO is never taken unasked: with a package that may have come for another reason, codes would change.
 
     Args:
         bundle: The model.
@@ -138,13 +143,14 @@ def create(bundle: Bundle, options: BackendOptions | None = None) -> Backend:
     if options.may_be_gpu and options.name in (AUTO, ONNXRUNTIME) and options.engines is None:
         ways.append((f"{ONNXRUNTIME} on CUDA", lambda reason: _onnxruntime_cuda(bundle, options, reason)))
     if options.may_be_cpu and options.engines is None and options.name != OPENVINO and options.precision != BFLOAT16:
-        ways.append((f"{ONNXRUNTIME} on the CPU", lambda reason: _onnxruntime(bundle, options, reason)))
+        ways.append((_DEFAULT, lambda reason: _onnxruntime(bundle, options, reason)))
     elif options.may_be_cpu and options.engines is None:
         if options.name == ONNXRUNTIME:
             raise BackendError(f"ONNX Runtime has no {BFLOAT16} on the CPU; take --backend {OPENVINO}")
         ways.append((OPENVINO, lambda reason: _openvino(bundle, options, reason)))
     for label, make in ways:
-        reason = "; ".join(["the fastest that works here" if options.chosen else "asked for", *failed])
+        why = "the default on a CPU" if label == _DEFAULT else "the fastest that works here"
+        reason = "; ".join([why if options.chosen else "asked for", *failed])
         try:
             return make(reason)
         except ApcodecError as error:

@@ -25,8 +25,8 @@ from apcodec_deploy.windows import WindowLayout
 
 NETWORKS = ("encoder", "decoder")
 """The graphs that a reduced precision is for. Transforms and code search are float32 always."""
-_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16", INT8: "f32"}
-"""What OpenVINO may compute float32 operators in."""
+_BF16 = "BF16"
+"""What OpenVINO calls a processor's instructions for products of bfloat16."""
 
 
 class OpenVinoBackend:
@@ -47,6 +47,9 @@ class OpenVinoBackend:
         self.reason = reason
         self.precision = precision
         self._bundle, self._core = bundle, core
+        # Around 8-bit products the rest is too fast to be let alone: bfloat16 there, where the processor has it.
+        reduced = precision == BFLOAT16 or (precision == INT8 and _BF16 in capabilities(core))
+        self._hint = "bf16" if reduced else "f32"
         self._threads = available_cpus() if threads is None else threads
         self._window = WindowLayout.of(bundle.spec, None).length
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
@@ -129,14 +132,13 @@ class OpenVinoBackend:
             model = self._core.read_model(data)
             if fixed:
                 model.reshape({tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs})
-            hint = _HINTS[self.precision if name in NETWORKS else FLOAT32]
             return self._core.compile_model(
                 model,
                 "CPU",
                 {
                     "INFERENCE_NUM_THREADS": self._threads,
                     "NUM_STREAMS": 1,
-                    "INFERENCE_PRECISION_HINT": hint,
+                    "INFERENCE_PRECISION_HINT": self._hint if name in NETWORKS else "f32",
                     # Pinned threads of several graphs would all sit on the first CPUs.
                     "ENABLE_CPU_PINNING": False,
                 },
@@ -175,6 +177,19 @@ class _Compiled:
         self._idle.append(request)  # one that failed is left to the collector
 
 
+def capabilities(core: Any) -> set[str]:
+    """What the processor has instructions for, in OpenVINO's words: ``BF16``, ``INT8``."""
+    return set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def fastest_precision(bundle: Bundle, core: Any) -> str:
+    """What the processor computes this model in fastest, of the precisions that its export advises."""
+    able = capabilities(core)
+    if "INT8" in able and INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]:
+        return INT8
+    return BFLOAT16 if _BF16 in able else FLOAT32
+
+
 def open_openvino(
     bundle: Bundle, *, precision: str = AUTO, threads: int | None = None, reason: str = "asked for"
 ) -> OpenVinoBackend:
@@ -192,13 +207,11 @@ def open_openvino(
         BundleError: The bundle has no graphs of that precision.
     """
     core = import_openvino().Core()
-    able = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if precision == AUTO:
-        advised = INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]
-        precision = INT8 if advised and "INT8" in able else BFLOAT16 if "BF16" in able else FLOAT32
+        precision = fastest_precision(bundle, core)
         reason = f"{reason}; {precision} is the fastest precision here"
     if precision == INT8:
         bundle.variant(INT8)
-    if precision == BFLOAT16 and "BF16" not in able:
+    if precision == BFLOAT16 and _BF16 not in capabilities(core):
         raise BackendError("this processor has no bfloat16 instructions; take --precision float32 or int8")
     return OpenVinoBackend(bundle, core, precision=precision, threads=threads, reason=reason)

@@ -46,6 +46,7 @@ def examine(model: shared.Model = None) -> list[Finding]:
         _onnxruntime(),
         _audio(),
         _codec(model),
+        _openvino(_bundle(model)),
         *(_optional(extra, packages) for extra, packages in _OPTIONAL.items()),
         *examine_gpu(_bundle(model)),
     ]
@@ -104,6 +105,24 @@ def _codec(model: shared.Model) -> Finding:
             return Finding("model", "ok", f"{codec.bundle.name}, {codec.fingerprint[:16]}, coded a tone; {backend}")
     except (ApcodecError, ImportError) as error:
         return Finding("model", "broken", str(error))
+
+
+def _openvino(bundle: Bundle | None) -> Finding:
+    """What the faster backend on the CPU would compute this model in."""
+    if not (version := _version("openvino")):
+        return Finding("openvino", "missing", "optional, and faster on a CPU: pip install 'apcodec-deploy[openvino]'")
+    try:
+        from apcodec_deploy.backends.openvino import capabilities, fastest_precision
+        from apcodec_deploy.ov import import_openvino
+
+        core = import_openvino().Core()
+        able = ", ".join(sorted({"BF16", "INT8"} & capabilities(core))) or "nothing less than float32"
+        detail = f"{version}; this processor multiplies {able}"
+        if bundle is not None:
+            detail += f"; --backend openvino computes this model in {fastest_precision(bundle, core)}"
+        return Finding("openvino", "ok", detail)
+    except Exception as error:  # a broken native library can raise anything
+        return Finding("openvino", "broken", f"{error}; pip install --force-reinstall openvino", essential=False)
 
 
 def _optional(extra: str, packages: tuple[str, ...]) -> Finding:

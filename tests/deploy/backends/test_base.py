@@ -115,7 +115,7 @@ def test_then_the_cpu_with_both_reasons(machine: Any) -> None:
 
 def test_without_a_driver_nothing_of_a_gpu_is_tried(machine: Any) -> None:
     machine(driver=NO_DRIVER, tensorrt=AssertionError("tried"), cuda=AssertionError("tried"))
-    assert chosen().reason == "the fastest that works here; no driver here"
+    assert chosen().reason == "the default on a CPU; no driver here"
 
 
 def test_a_gpu_that_was_asked_for_is_not_replaced_by_the_cpu(machine: Any) -> None:

@@ -148,6 +148,38 @@ def test_auto_takes_the_fastest_that_is_there_and_advised(demo: Bundle, monkeypa
         open_openvino(demo, precision="bfloat16")
 
 
+@pytest.mark.parametrize(
+    ("precision", "held", "hint"),
+    [
+        ("float32", ["BF16", "INT8"], "f32"),
+        ("bfloat16", ["BF16"], "bf16"),
+        ("int8", ["INT8"], "f32"),
+        ("int8", ["BF16", "INT8"], "bf16"),
+    ],
+)
+def test_what_8_bit_graphs_leave_is_bfloat16_where_the_processor_has_it(
+    demo: Bundle, precision: str, held: list[str], hint: str
+) -> None:
+    asked: dict[str, str] = {}
+
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            return held
+
+        def read_model(self, data: bytes) -> Any:
+            class Model:
+                def reshape(self, shapes: dict[str, list[int]]) -> None:
+                    self.inputs = sorted(shapes)
+
+            return Model()
+
+        def compile_model(self, model: Any, device: str, options: dict[str, str]) -> None:
+            asked[" ".join(model.inputs)] = options["INFERENCE_PRECISION_HINT"]
+
+    OpenVinoBackend(demo, Core(), precision=precision).prepare(encode=True, decode=False)
+    assert asked == {"audio": "f32", "logamp phase": hint, "latent": "f32"}
+
+
 def test_a_bundle_without_8_bit_graphs_is_refused(demo: Bundle) -> None:
     bare = Bundle(
         path=demo.path, name="", fingerprint=demo.fingerprint, spec=demo.spec,

@@ -209,11 +209,23 @@ def test_inspect_describes_bundles() -> None:
 def test_doctor_says_what_works(tmp_path: Path) -> None:
     answer = apcodec("doctor", "--json")
     assert answer.exit_code == 0
-    states = {finding["subject"]: finding["state"] for finding in json.loads(answer.stdout)}
-    assert states["model"] == states["audio"] == states["onnxruntime"] == "ok"
+    findings = {finding["subject"]: finding for finding in json.loads(answer.stdout)}
+    assert {findings[name]["state"] for name in ("model", "audio", "onnxruntime", "openvino")} == {"ok"}
+    assert "--backend openvino computes this model in " in findings["openvino"]["detail"]
     broken = apcodec("doctor", "--model", tmp_path)
     assert broken.exit_code == 1
     assert "is not a bundle" in broken.stdout
+
+
+def test_doctor_does_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    def states() -> list[str]:
+        findings = json.loads(apcodec("doctor", "--json").stdout)
+        return [finding["state"] for finding in findings if finding["subject"] == "openvino"]
+
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert states() == ["broken"]
+    monkeypatch.setattr("apcodec_deploy.cli.doctor._version", lambda name: None)
+    assert states() == ["missing"]
 
 
 def test_an_error_is_one_line_and_an_exit_code(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@
     ├── EngineError              an engine that is missing, stale, foreign or damaged
     │   └── BuildError           an engine that could not be built
     ├── ExportError              a graph that could not be made or does not agree with its model
+    ├── ManifestError            a job's manifest that is damaged or of a later version
     ├── MissingDependencyError   an optional package that is not installed
     └── OutputError              a result that cannot be put where it should go
 
@@ -76,6 +77,10 @@ class BuildError(EngineError):
 
 class ExportError(ApcodecError):
     """A graph that could not be made, or that does not agree with its model."""
+
+
+class ManifestError(ApcodecError):
+    """The manifest of an output folder that is damaged, or of a later version."""
 
 
 class MissingDependencyError(ApcodecError):

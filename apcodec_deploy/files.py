@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -12,21 +13,42 @@ from typing import BinaryIO
 
 from apcodec_deploy.errors import AudioError, OutputError
 
+_PARTIAL_PREFIX = ".apcodec-"
 PARTIAL_SUFFIX = ".part"
 
 
+def partial_path(target: Path) -> Path:
+    """Where a job that has its output folder to itself writes a file before it stands: the same place every time.
+
+    What a killed run left there is what the next one writes over, so such files do not pile up.
+    """
+    digest = hashlib.blake2b(os.fsencode(target.name), digest_size=6).hexdigest()
+    return target.with_name(f"{_PARTIAL_PREFIX}{digest}{PARTIAL_SUFFIX}")
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is one that is being written, or was when its program was killed."""
+    return path.name.startswith(_PARTIAL_PREFIX) and path.suffix == PARTIAL_SUFFIX
+
+
 @contextmanager
-def written_whole(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``target`` that takes its place when the block ends without an error.
 
     After an error, or Ctrl-C, the temporary file is removed and ``target`` is as it was.
+
+    Args:
+        target: What is to appear.
+        overwrite: Replace what is there.
+        temporary: The temporary path, in the folder of ``target``; one of our own where None.
 
     Raises:
         OutputError: The target exists and may not be overwritten, is no file, or cannot be written.
     """
     _check_target(target, overwrite=overwrite)
-    # Not the target's name with something added, which could be longer than a name may be.
-    temporary = target.with_name(f".apcodec-{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+    if temporary is None:
+        # Not the target's name with something added, which could be longer than a name may be.
+        temporary = target.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -60,6 +82,30 @@ def _put(temporary: Path, target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{target} has appeared meanwhile; --overwrite replaces it") from None
     except OSError:  # a file system without links
         temporary.replace(target)
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file until it is closed, or say that somebody else has it locked.
+
+    Where there are no locks (Windows, some network file systems) everybody gets one.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def in_use(path: Path) -> bool:
+    """Whether somebody holds a lock on a file."""
+    with path.open("rb") as file:
+        return not locked(file.fileno())
 
 
 def open_input(path: Path) -> BinaryIO:

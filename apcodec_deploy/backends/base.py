@@ -62,6 +62,7 @@ class BackendOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first.
         precision: ``auto``, or of the networks; either name of it.
         threads: CPU threads for one call; the CPUs this process may use where None.
+        calls: Calls at a time that are to run side by side on the CPU.
         engines: A directory that ``apcodec build --out`` made; the user's cache where None.
     """
 
@@ -69,6 +70,7 @@ class BackendOptions:
     device: str = AUTO
     precision: str = AUTO
     threads: int | None = None
+    calls: int = 1
     engines: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -196,4 +198,6 @@ def _onnxruntime(bundle: Bundle, options: BackendOptions, reason: str) -> Backen
 def _openvino(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
     from apcodec_deploy.backends.openvino import open_openvino
 
-    return open_openvino(bundle, precision=options.precision, threads=options.threads, reason=reason)
+    return open_openvino(
+        bundle, precision=options.precision, threads=options.threads, calls=options.calls, reason=reason
+    )

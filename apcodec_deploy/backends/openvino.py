@@ -43,6 +43,7 @@ class OpenVinoBackend:
         precision: str = FLOAT32,
         reason: str = "asked for",
         threads: int | None = None,
+        calls: int = 1,
     ) -> None:
         self.reason = reason
         self.precision = precision
@@ -51,6 +52,7 @@ class OpenVinoBackend:
         reduced = precision == BFLOAT16 or (precision == INT8 and _BF16 in capabilities(core))
         self._hint = "bf16" if reduced else "f32"
         self._threads = available_cpus() if threads is None else threads
+        self._calls = calls
         self._window = WindowLayout.of(bundle.spec, None).length
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
         self._lock = threading.Lock()
@@ -136,8 +138,8 @@ class OpenVinoBackend:
                 model,
                 "CPU",
                 {
-                    "INFERENCE_NUM_THREADS": self._threads,
-                    "NUM_STREAMS": 1,
+                    "INFERENCE_NUM_THREADS": self._threads * self._calls,
+                    "NUM_STREAMS": self._calls,
                     "INFERENCE_PRECISION_HINT": self._hint if name in NETWORKS else "f32",
                     # Pinned threads of several graphs would all sit on the first CPUs.
                     "ENABLE_CPU_PINNING": False,
@@ -191,7 +193,12 @@ def fastest_precision(bundle: Bundle, core: Any) -> str:
 
 
 def open_openvino(
-    bundle: Bundle, *, precision: str = AUTO, threads: int | None = None, reason: str = "asked for"
+    bundle: Bundle,
+    *,
+    precision: str = AUTO,
+    threads: int | None = None,
+    calls: int = 1,
+    reason: str = "asked for",
 ) -> OpenVinoBackend:
     """OpenVINO in a precision that this processor multiplies in.
 
@@ -199,7 +206,8 @@ def open_openvino(
         bundle: The model.
         precision: ``auto`` takes 8-bit integers where the processor has instructions for them and the bundle's export
             judged them good, else bfloat16 where the processor has it, else float32.
-        threads: CPU threads; those this process may use where None.
+        threads: CPU threads for one call; those this process may use where None.
+        calls: Calls that run side by side; more take turns.
         reason: Why this backend was taken.
 
     Raises:
@@ -214,4 +222,4 @@ def open_openvino(
         bundle.variant(INT8)
     if precision == BFLOAT16 and _BF16 not in capabilities(core):
         raise BackendError("this processor has no bfloat16 instructions; take --precision float32 or int8")
-    return OpenVinoBackend(bundle, core, precision=precision, threads=threads, reason=reason)
+    return OpenVinoBackend(bundle, core, precision=precision, threads=threads, calls=calls, reason=reason)

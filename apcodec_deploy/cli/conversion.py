@@ -13,13 +13,20 @@ from apcodec_deploy.cli.console import print_json, progress_bar, result, say
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task
-from apcodec_deploy.transcoding.job import Outcome, Progress, Report, Result, run
+from apcodec_deploy.transcoding.job import JobOptions, Progress, run
+from apcodec_deploy.transcoding.manifest import Manifest
+from apcodec_deploy.transcoding.report import Outcome, Report, Result
 
 _INTERRUPTED = 130
 
 
 def run_tasks(
-    codec: Codec, tasks: Sequence[Task], options: ConversionOptions, *, jobs: int, skip_existing: bool
+    codec: Codec,
+    tasks: Sequence[Task],
+    options: ConversionOptions,
+    how: JobOptions,
+    *,
+    manifest: Manifest | None = None,
 ) -> Report:
     """Run conversions behind a progress bar with files, hours of audio and times real time.
 
@@ -30,8 +37,7 @@ def run_tasks(
     codec.layout(options.window)
     try:
         with progress_bar() as bar:
-            progress = _progress(bar, len(tasks))
-            return run(codec, tasks, options, jobs=jobs, skip_existing=skip_existing, progress=progress)
+            return run(codec, tasks, options, how, manifest=manifest, progress=_progress(bar, len(tasks)))
     except KeyboardInterrupt:
         say("stopped; finished files stay, and nothing is left half written")
         raise typer.Exit(_INTERRUPTED) from None

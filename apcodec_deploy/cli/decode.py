@@ -13,6 +13,7 @@ from apcodec_deploy.cli.conversion import report, run_tasks
 from apcodec_deploy.cli.outputs import ending, tasks_for
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
+from apcodec_deploy.transcoding.job import JobOptions
 
 
 def decode(
@@ -39,4 +40,4 @@ def decode(
     tasks = tasks_for(inputs, output, form.name)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
     with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-        report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)
+        report(run_tasks(codec, tasks, options, JobOptions(jobs=jobs)), json=json)

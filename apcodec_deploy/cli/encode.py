@@ -12,6 +12,7 @@ from apcodec_deploy.cli.conversion import report, run_tasks
 from apcodec_deploy.cli.outputs import tasks_for
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
+from apcodec_deploy.transcoding.job import JobOptions
 from apcodec_deploy.transcoding.naming import CODES
 
 
@@ -33,4 +34,4 @@ def encode(
     tasks = tasks_for(inputs, output, CODES)
     options = ConversionOptions(form=None, window=window, overwrite=overwrite)
     with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-        report(run_tasks(codec, tasks, options, jobs=jobs, skip_existing=False), json=json)
+        report(run_tasks(codec, tasks, options, JobOptions(jobs=jobs)), json=json)

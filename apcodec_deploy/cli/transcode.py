@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from apcodec_deploy.audio.writer import AudioFormat
+from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.cli.console import print_json, result, say
 from apcodec_deploy.cli.conversion import report, run_tasks
-from apcodec_deploy.codec import load
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task, plan_folder
+from apcodec_deploy.transcoding.job import JobOptions
+from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.naming import CODES, TARGETS
+from apcodec_deploy.transcoding.pipeline import open_pipeline
+from apcodec_deploy.transcoding.record import Settings
+from apcodec_deploy.transcoding.stats import JobStats
 
 
 def transcode(
@@ -33,19 +38,32 @@ def transcode(
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
-    device: shared.Device = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1; several share the work: cuda:0,cuda:1.")
+    ] = "auto",
     engines: shared.Engines = None,
     window: shared.Window = None,
-    jobs: shared.Jobs = 1,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; else as many as keep the codec busy.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Most windows of a batch, on a GPU; else what it has room for.")
+    ] = None,
     threads: shared.Threads = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds without a byte from a file until it counts as failed.")
+    ] = 300.0,
+    stats: Annotated[bool, typer.Option("--stats", help="Say where the time went: who waited for whom.")] = False,
     overwrite: shared.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
     json: shared.Json = False,
 ) -> None:
     """Pass a folder of audio through the codec, or turn it into .apc files (--to apc), or such files into audio.
 
-    Sub-folders are mirrored. Outputs that exist are skipped unless --overwrite. A file that fails is listed at the end
-    with its reason, the rest is done, and the exit code is 1.
+    Sub-folders are mirrored. OUT_DIR/manifest.jsonl says what was made of what; a run that was stopped or killed goes
+    on from there when it is called again, and 'apcodec verify' holds the results against it. Outputs of others are
+    left alone unless --overwrite, which makes everything anew. A file that fails is listed at the end with its reason,
+    the rest is done, and the exit code is 1.
     """
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
@@ -57,10 +75,28 @@ def transcode(
         _print_plan(tasks, overwrite=overwrite, json=json)
         return
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
-    with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-        done = run_tasks(codec, tasks, options, jobs=jobs, skip_existing=True)
-        about = {"model": codec.fingerprint, "backend": codec.backend.name, "precision": codec.backend.precision}
-        report(done, json=json, extra=about)
+    backend_options = BackendOptions(name=backend, precision=precision, threads=threads, engines=engines)
+    pipeline = open_pipeline(model, backend_options, files=len(tasks), devices=device, jobs=jobs, batch=batch)
+    with pipeline.codec as codec:
+        settings = Settings(
+            model=codec.fingerprint,
+            backend=codec.backend.name,
+            precision=codec.backend.precision,
+            to=to,
+            subtype=None if form is None else form.subtype,
+            window=window,
+            salvage=salvage,
+        )
+        how = JobOptions(jobs=pipeline.jobs, skip_existing=True, patience=timeout)
+        with Manifest.open(output, settings, fresh=overwrite) as manifest:
+            done = run_tasks(codec, tasks, options, how, manifest=manifest)
+    account = JobStats(report=done, jobs=pipeline.jobs, lanes=pipeline.lanes, account=pipeline.backend.account)
+    about: dict[str, Any] = {"model": settings.model, "backend": settings.backend, "precision": settings.precision}
+    if stats:
+        for line in account.lines():
+            say(line)
+        about["stats"] = account.to_dict()
+    report(done, json=json, extra=about)
 
 
 def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:

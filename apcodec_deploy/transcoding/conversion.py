@@ -17,9 +17,10 @@ from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.codec import Codec, WindowLength
 from apcodec_deploy.files import written_whole
 from apcodec_deploy.transcoding.naming import is_codes
+from apcodec_deploy.transcoding.watch import Stage, Watch
 
-Watch = Callable[[float], None]
-"""Told the seconds of audio that each block brought the conversion forward; may raise to stop it."""
+Seal = Callable[[Path, "Converted"], None]
+"""Told the finished temporary file just before it takes its place, and what it holds; may raise to prevent that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,23 @@ class Converted:
     """What a conversion did.
 
     Attributes:
-        seconds: Of audio.
+        samples: Per channel, at ``sample_rate``.
+        sample_rate: Hz, of the source.
+        channels: Channels.
         clipped: Samples that were beyond full scale of an integer format.
         gaps: Damaged stretches that were salvaged to silence.
     """
 
-    seconds: float
+    samples: int
+    sample_rate: int
+    channels: int
     clipped: int = 0
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio."""
+        return self.samples / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +75,47 @@ class _Codes:
 
 
 def convert(
-    codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch = lambda seconds: None
+    codec: Codec,
+    source: Path,
+    target: Path,
+    options: ConversionOptions,
+    watch: Watch | None = None,
+    *,
+    temporary: Path | None = None,
+    seal: Seal | None = None,
 ) -> Converted:
     """Convert one file; the target appears whole or not at all.
 
     Memory does not grow with the clip's length, but for the codes of audio that goes to audio (4 MB per hour).
 
+    Args:
+        codec: The model.
+        source: Audio or codes.
+        target: What is to appear.
+        options: How.
+        watch: Told what happens.
+        temporary: See ``written_whole``.
+        seal: Has the last word.
+
     Raises:
         ApcodecError: The source cannot be read, coded or decoded, or the target cannot be written.
     """
-    with written_whole(target, overwrite=options.overwrite) as temporary:
-        if options.form is None:
-            return (_copy_codes if is_codes(source) else _to_codes)(codec, source, temporary, options, watch)
-        if is_codes(source):
-            with open_codes(source, salvage=options.salvage) as reader:
-                codes = _Codes(reader.header, reader.chunks(), reader.gaps, share=1)
-                return _to_audio(codec, codes, temporary, options.form, watch, window=options.window)
-        codes = _fresh_codes(codec, source, options, options.form, watch)
-        return _to_audio(codec, codes, temporary, options.form, watch)
+    with written_whole(target, overwrite=options.overwrite, temporary=temporary) as partial:
+        converted = _convert(codec, source, partial, options, Watch() if watch is None else watch)
+        if seal is not None:
+            seal(partial, converted)
+        return converted
+
+
+def _convert(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
+    if options.form is None:
+        return (_copy_codes if is_codes(source) else _to_codes)(codec, source, target, options, watch)
+    if is_codes(source):
+        with open_codes(source, salvage=options.salvage) as reader:
+            codes = _Codes(reader.header, watch.each(Stage.READING, reader.chunks()), reader.gaps, share=1)
+            return _to_audio(codec, codes, target, options.form, watch, window=options.window)
+    codes = _fresh_codes(codec, source, options, options.form, watch)
+    return _to_audio(codec, codes, target, options.form, watch)
 
 
 def _to_codes(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
@@ -90,9 +123,10 @@ def _to_codes(codec: Codec, source: Path, target: Path, options: ConversionOptio
         clip = _Clip(codec, reader, options)
         writer = BitstreamWriter(file, clip.header)
         for codes in clip.codes(watch):
-            writer.write(codes)
-        writer.finish(clip.samples)
-        return Converted(seconds=clip.samples / reader.sample_rate)
+            with watch.during(Stage.WRITING):
+                writer.write(codes)
+        header = writer.finish(clip.samples)
+    return _converted(header)
 
 
 def _fresh_codes(codec: Codec, source: Path, options: ConversionOptions, form: AudioFormat, watch: Watch) -> _Codes:
@@ -101,7 +135,7 @@ def _fresh_codes(codec: Codec, source: Path, options: ConversionOptions, form: A
         form.check(reader.sample_rate, reader.channels)
         clip = _Clip(codec, reader, options)
         # Coding is about half of the way; decoding tells of the other half.
-        blocks = list(clip.codes(lambda seconds: watch(seconds / 2)))
+        blocks = list(clip.codes(watch, share=0.5))
         header = clip.header.counted(clip.samples, sum(block.shape[2] for block in blocks))
         return _Codes(header, blocks, [], share=0.5)
 
@@ -110,12 +144,12 @@ def _to_audio(
     codec: Codec, codes: _Codes, target: Path, form: AudioFormat, watch: Watch, *, window: WindowLength = None
 ) -> Converted:
     header = codes.header
-    seconds = header.samples / header.sample_rate
     with AudioWriter(target, form, header.sample_rate, header.channels, header.samples) as writer:
         for block in codec.decode_stream(codes.blocks, header, codes.gaps, window=window):
-            writer.write(block)
-            watch(codes.share * block.shape[1] / header.sample_rate)
-    return Converted(seconds=seconds, clipped=writer.clipped, gaps=tuple(codes.gaps))
+            with watch.during(Stage.WRITING):
+                writer.write(block)
+            watch.heard(codes.share * block.shape[1] / header.sample_rate)
+    return _converted(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
 
 
 def _copy_codes(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
@@ -123,11 +157,17 @@ def _copy_codes(codec: Codec, source: Path, target: Path, options: ConversionOpt
     with open_codes(source) as reader:
         header = reader.header
         codec.check(header)
-        for codes in reader.chunks():
-            watch(codes.shape[2] * header.samples_per_latent / header.model_rate)
-        with target.open("wb") as copy:
+        for codes in watch.each(Stage.READING, reader.chunks()):
+            watch.heard(codes.shape[2] * header.samples_per_latent / header.model_rate)
+        with watch.during(Stage.WRITING), target.open("wb") as copy:
             reader.copy_to(copy)
-    return Converted(seconds=header.samples / header.sample_rate)
+    return _converted(header)
+
+
+def _converted(header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) -> Converted:
+    return Converted(
+        samples=header.samples, sample_rate=header.sample_rate, channels=header.channels, clipped=clipped, gaps=gaps
+    )
 
 
 class _Clip:
@@ -140,12 +180,12 @@ class _Clip:
         self._codec = codec
         self._reader = reader
 
-    def codes(self, watch: Watch) -> Iterator[NDArray[np.int16]]:
-        """The codes, block by block."""
-        return self._codec.encode_stream(self._blocks(watch), self.header.sample_rate, self.header.layout)
+    def codes(self, watch: Watch, *, share: float = 1) -> Iterator[NDArray[np.int16]]:
+        """The codes, block by block, which are ``share`` of the conversion's whole way."""
+        return self._codec.encode_stream(self._blocks(watch, share), self.header.sample_rate, self.header.layout)
 
-    def _blocks(self, watch: Watch) -> Iterator[NDArray[np.float32]]:
-        for block in self._reader.blocks():
+    def _blocks(self, watch: Watch, share: float) -> Iterator[NDArray[np.float32]]:
+        for block in watch.each(Stage.READING, self._reader.blocks()):
             self.samples += block.shape[1]
-            watch(block.shape[1] / self.header.sample_rate)
+            watch.heard(share * block.shape[1] / self.header.sample_rate)
             yield block

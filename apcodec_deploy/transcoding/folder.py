@@ -30,7 +30,8 @@ class Task:
 def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
     """Mirror a folder: one task per audio or ``.apc`` file below it, sorted; other files are left alone.
 
-    Links to folders are not followed. The output folder may lie inside the input folder; it is not read.
+    Links to folders are not followed: not to what they hold, and not out of the output folder. The output folder may
+    lie inside the input folder; it is not read.
 
     Raises:
         AudioError: The input folder does not exist or holds nothing to convert.
@@ -55,7 +56,25 @@ def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
     for path, problem in found:
         relative = path.relative_to(root)
         tasks.append(Task(path, output / relative.parent / output_name(path.name, to), problem))
-    return guarded(tasks)
+    return guarded(_contained(tasks, output))
+
+
+def _contained(tasks: list[Task], output: Path) -> list[Task]:
+    """Mark the tasks whose output a link would lead out of the output folder; all others stay."""
+    root = os.path.realpath(output)
+    inside: dict[Path, bool] = {}
+
+    def leads_out(folder: Path) -> bool:
+        if folder not in inside:
+            inside[folder] = os.path.commonpath((root, os.path.realpath(folder))) == root
+        return not inside[folder]
+
+    def problem(task: Task) -> str | None:
+        if task.problem is None and leads_out(task.target.parent):
+            return f"{task.target} would be outside of {output}, through a link; remove the link"
+        return task.problem
+
+    return [Task(task.source, task.target, problem(task)) for task in tasks]
 
 
 def guarded(tasks: list[Task]) -> list[Task]:

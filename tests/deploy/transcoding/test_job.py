@@ -22,7 +22,9 @@ from apcodec_deploy.errors import AudioError, OutputError
 from apcodec_deploy.transcoding import conversion
 from apcodec_deploy.transcoding.conversion import ConversionOptions, convert
 from apcodec_deploy.transcoding.folder import plan_folder
-from apcodec_deploy.transcoding.job import Outcome, Progress, run
+from apcodec_deploy.transcoding.job import JobOptions, Progress, run
+from apcodec_deploy.transcoding.report import Outcome
+from apcodec_deploy.transcoding.watch import Watch
 
 Audio = NDArray[np.float32]
 WAV = ConversionOptions(form=AudioFormat.of("wav"))
@@ -57,7 +59,7 @@ def test_a_file_codes_to_the_same_bytes_alone_in_company_and_with_two_jobs(
     made = {}
     for jobs in (1, 2):
         output = tmp_path / f"out{jobs}"
-        report = run(codec, plan_folder(source, output, "apc"), CODES, jobs=jobs)
+        report = run(codec, plan_folder(source, output, "apc"), CODES, JobOptions(jobs=jobs))
         assert len(report.of(Outcome.DONE)) == 51
         made[jobs] = files(output)
     assert made[1] == made[2]
@@ -100,7 +102,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(codec: Codec, tmp_path: Path,
     wav(source / "none.wav", np.zeros(0, np.float32))
     (source / "dangling.wav").symlink_to(tmp_path / "nowhere")
     os.mkfifo(source / "pipe.wav")
-    report = run(codec, plan_folder(source, tmp_path / "out", "wav"), WAV, jobs=2)
+    report = run(codec, plan_folder(source, tmp_path / "out", "wav"), WAV, JobOptions(jobs=2))
     reasons = {result.task.source.name: str(result.reason) for result in report.of(Outcome.FAILED)}
     words = {
         "empty.wav": "empty",
@@ -123,11 +125,11 @@ def test_existing_outputs_are_left_alone_unless_told_otherwise(codec: Codec, tmp
     tasks = plan_folder(tmp_path / "in", tmp_path / "out", "wav")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.wav").write_text("mine")
-    assert run(codec, tasks, WAV, skip_existing=True).of(Outcome.SKIPPED)
+    assert run(codec, tasks, WAV, JobOptions(skip_existing=True)).of(Outcome.SKIPPED)
     assert run(codec, tasks, WAV).of(Outcome.FAILED)
     assert (tmp_path / "out" / "a.wav").read_text() == "mine"
     replace = ConversionOptions(form=WAV.form, overwrite=True)
-    assert run(codec, tasks, replace, skip_existing=True).of(Outcome.DONE)
+    assert run(codec, tasks, replace, JobOptions(skip_existing=True)).of(Outcome.DONE)
     assert soundfile.info(tmp_path / "out" / "a.wav").frames == 5000
 
 
@@ -192,7 +194,7 @@ def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
     thread.start()
     tasks = plan_folder(tmp_path / "in", tmp_path / "out", "apc")
     with pytest.raises(KeyboardInterrupt):
-        run(codec, tasks, CODES, jobs=2, progress=Progress(heard=lambda seconds: heard.set()))
+        run(codec, tasks, CODES, JobOptions(jobs=2), progress=Progress(heard=lambda seconds: heard.set()))
     thread.join()
     left = files(tmp_path / "out")
     assert len(left) < 6
@@ -216,7 +218,7 @@ def test_a_command_that_is_interrupted_says_so_and_cleans_up(
         words = process.stderr.read()
     assert process.wait() == 130
     assert "nothing is left half written" in words
-    assert files(tmp_path / "out") == {}
+    assert list(files(tmp_path / "out")) == ["manifest.jsonl"]
 
 
 def test_a_bug_in_one_conversion_is_one_failure(
@@ -251,18 +253,18 @@ def test_decoding_can_be_stopped_between_blocks(codec: Codec, tmp_path: Path, sp
             raise Stop
 
     with pytest.raises(Stop):
-        convert(codec, source, tmp_path / "b.wav", WAV, watch)
+        convert(codec, source, tmp_path / "b.wav", WAV, Watch(watch))
     assert not (tmp_path / "b.wav").exists()
     heard.clear()
     with pytest.raises(Stop):
-        convert(codec, source, tmp_path / "b.wav", ConversionOptions(form=WAV.form, window=0.5), watch)
+        convert(codec, source, tmp_path / "b.wav", ConversionOptions(form=WAV.form, window=0.5), Watch(watch))
 
 
 def test_what_a_format_cannot_hold_is_refused_before_coding(codec: Codec, tmp_path: Path, speech: Audio) -> None:
     source = wav(tmp_path / "a.wav", np.stack([speech[:5000]] * 9, axis=1))
     heard: list[float] = []
     with pytest.raises(OutputError, match="9 channels"):
-        convert(codec, source, tmp_path / "a.flac", ConversionOptions(form=AudioFormat.of("flac")), heard.append)
+        convert(codec, source, tmp_path / "a.flac", ConversionOptions(form=AudioFormat.of("flac")), Watch(heard.append))
     assert heard == []
 
 
@@ -270,7 +272,6 @@ def test_a_clip_too_long_to_code_whole_is_not_read_to_its_end(codec: Codec, tmp_
     wav(tmp_path / "a.wav", np.zeros(400 * 8000, np.float32), 8000)
     heard: list[float] = []
     with pytest.raises(AudioError, match="windows"):
-        convert(
-            codec, tmp_path / "a.wav", tmp_path / "a.apc", ConversionOptions(form=None, window="whole"), heard.append
-        )
+        whole = ConversionOptions(form=None, window="whole")
+        convert(codec, tmp_path / "a.wav", tmp_path / "a.apc", whole, Watch(heard.append))
     assert sum(heard) < 200

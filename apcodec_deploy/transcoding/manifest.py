@@ -1,0 +1,227 @@
+"""The manifest of an output folder: what was made of what, one JSON line each, only ever appended to.
+
+    {"kind": "job", "settings": {"to": ...}, "fresh": true}   a job began; with `fresh`, what earlier ones made of its
+                                                              kind does not count any more
+    {"kind": "file", "source": ..., "output": ..., ...}       a file was done, or failed
+
+A result is first written whole beside its place, then recorded, then renamed into place. Killed at any moment, a job
+finds either no record and does the file again, or a record and the file in one of the two places. Of several records
+of one output the last one holds. Who runs a job holds a lock on the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from apcodec_deploy import __version__
+from apcodec_deploy.errors import ManifestError, OutputError
+from apcodec_deploy.files import locked, partial_path
+from apcodec_deploy.transcoding.record import FileRecord, Settings
+
+MANIFEST = "manifest.jsonl"
+FORMAT_VERSION = 1
+
+
+@dataclass(slots=True)
+class History:
+    """What a manifest says.
+
+    Attributes:
+        settings: Of the jobs that count, by the kind of what they make.
+        done: Their results, by output.
+        failed: The files that failed and were not done since, by source.
+        former: Outputs that were made before and do not count any more.
+        length: Bytes of whole lines.
+    """
+
+    settings: dict[str, Settings] = field(default_factory=dict)
+    done: dict[str, FileRecord] = field(default_factory=dict)
+    failed: dict[str, FileRecord] = field(default_factory=dict)
+    former: set[str] = field(default_factory=set)
+    length: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> History:
+        """Read a manifest; a line that a crash has cut off at its end does not count.
+
+        Raises:
+            ManifestError: It cannot be read, is damaged, or a later version's.
+        """
+        history = cls()
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        break
+                    try:
+                        history.add(json.loads(line))
+                    except (ValueError, TypeError, KeyError, ManifestError) as error:
+                        raise ManifestError(f"{path}, line {number}: {error}; remove that line to go on") from error
+                    history.length += len(line)
+        except OSError as error:
+            raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error
+        return history
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Take in a line.
+
+        Raises:
+            ManifestError: It is none that this version knows.
+        """
+        values = dict(values)
+        kind = values.pop("kind")
+        if kind == "job":
+            if values["format"] > FORMAT_VERSION:
+                raise ManifestError(f"format {values['format']}; this program reads {FORMAT_VERSION}: update it")
+            settings = Settings(**values["settings"])
+            self.settings[settings.to] = settings
+            if values["fresh"]:
+                self.former |= {output for output, record in self.done.items() if record.to == settings.to}
+                self.done = {output: record for output, record in self.done.items() if record.to != settings.to}
+                self.failed = {source: record for source, record in self.failed.items() if record.to != settings.to}
+        elif kind == "file":
+            self._add_file(FileRecord.from_dict(values))
+        else:
+            raise ManifestError(f"a line of kind {kind!r}")
+
+    def _add_file(self, record: FileRecord) -> None:
+        before = self.done.get(record.output)
+        if record.error is None:
+            self.failed.pop(record.source, None)
+            self.former.discard(record.output)
+            self.done[record.output] = record
+        else:
+            self.failed[record.source] = record
+            if before is not None and before.source == record.source:
+                self.former.add(record.output)
+                del self.done[record.output]
+
+
+class Manifest:
+    """The manifest of a job that runs. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, descriptor: int, history: History) -> None:
+        self.folder = folder
+        self._descriptor, self._history = descriptor, history
+        self._lock = threading.Lock()
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, settings: Settings, *, fresh: bool) -> Iterator[Manifest]:
+        """Begin a job in an output folder, or go on with the one of its kind that is there.
+
+        Args:
+            folder: Made if it does not exist.
+            settings: What all outputs have in common.
+            fresh: Make everything anew, whatever was done before.
+
+        Raises:
+            OutputError: It cannot be written, another run is at work there, or it holds results of other settings.
+            ManifestError: The manifest is damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        try:
+            if not locked(descriptor):
+                raise OutputError(f"another job writes to {folder}; wait for it, or choose another folder")
+            history = History.read(path)
+            os.ftruncate(descriptor, history.length)
+            manifest = cls(folder, descriptor, history)
+            manifest._begin(settings, fresh=fresh)
+            yield manifest
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def done(self, output: Path, source: Path) -> FileRecord | None:
+        """The record of a result that stands, made of the source as it is now; None where it has to be made.
+
+        A result that was recorded but not yet in its place when a run was killed is put there.
+
+        Raises:
+            AudioError: The source cannot be read.
+            OutputError: The result was made of another source.
+        """
+        record = self._history.done.get(self.name(output))
+        if record is None:
+            return None
+        state = record.source_state
+        if state is None or not state.unchanged(source):
+            if os.path.abspath(record.source) != os.path.abspath(source):
+                raise OutputError(f"{output} was made of {record.source}; choose another output folder for {source}")
+            return None
+        try:
+            size = output.lstat().st_size
+        except OSError:
+            partial = partial_path(output)
+            if not record.describes(partial):
+                return None
+            partial.replace(output)
+            return record
+        partial_path(output).unlink(missing_ok=True)  # of a run that was killed after this had taken its place
+        return record if size == record.bytes else None
+
+    def owns(self, output: Path) -> bool:
+        """Whether a result at this place would be this job's, or an earlier one's here, and may be replaced."""
+        name = self.name(output)
+        return name in self._history.former or name in self._history.done
+
+    def append(self, record: FileRecord) -> None:
+        """Record a file.
+
+        Raises:
+            OutputError: It cannot be written; the manifest is as it was.
+        """
+        self._append({"kind": "file", **record.to_dict()})
+
+    def _begin(self, settings: Settings, *, fresh: bool) -> None:
+        before = self._history.settings.get(settings.to)
+        if before is not None and not fresh and (differences := settings.differences(before)):
+            raise OutputError(
+                f"{self.folder} holds a job with other settings; this one has {', '.join(differences)}: choose another "
+                "folder, the same settings, or --overwrite to make everything anew"
+            )
+        job = {
+            "kind": "job",
+            "format": FORMAT_VERSION,
+            "version": __version__,
+            "started": now(),
+            "fresh": fresh or before is None,
+            "settings": asdict(settings),
+        }
+        self._append(job)
+        self._history.add(job)
+
+    def _append(self, values: dict[str, Any]) -> None:
+        line = json.dumps(values).encode() + b"\n"
+        with self._lock:
+            length = os.fstat(self._descriptor).st_size
+            try:
+                written = os.write(self._descriptor, line)
+                if written < len(line):
+                    raise OSError(f"{written} of {len(line)} bytes were written; is the disk full?")
+            except OSError as error:
+                os.ftruncate(self._descriptor, length)
+                raise OutputError(f"{self.folder / MANIFEST} cannot be written: {error.strerror or error}") from error
+
+    def name(self, output: Path) -> str:
+        """How a record names a result."""
+        return output.relative_to(self.folder).as_posix()
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

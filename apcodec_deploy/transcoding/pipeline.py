@@ -75,5 +75,6 @@ def open_pipeline(
     shared = SharedBackend(backends, lanes=lanes, batch=batch)
     if jobs is None:
         busy = lanes * len(backends) * shared.batch_limit
-        jobs = min(max(1, files), _MOST_JOBS, busy if alone else 2 * busy)
+        # One file in four is read while the others are computed; a GPU computes while the next batch gathers.
+        jobs = min(max(1, files), _MOST_JOBS, busy + max(1, busy // 4) if alone else 2 * busy)
     return Pipeline(codec=Codec(bundle, shared), backend=shared, jobs=jobs, lanes=lanes * len(backends))

@@ -30,6 +30,18 @@ MAY_IMPORT = {
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
 HEAVY = (
     *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
+    "pyarrow",
+        "torch",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "tensorrt",
+        "tensorrt_rtx",
+        "pycuda",
+        "filelock",
+        "openvino",
+        "pyarrow",
+    ),
     *("transformers", "pystoi", "matplotlib", "scipy", "pesq"),
 )
 

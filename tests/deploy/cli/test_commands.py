@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ from apcodec_deploy.cli.main import app
 from apcodec_deploy.cuda.device import driver_library
 from apcodec_deploy.errors import ApcodecError, DeviceError
 
-COMMANDS = ("bench", "build", "decode", "doctor", "encode", "export", "inspect", "transcode")
+COMMANDS = (
+    *("bench", "build", "concat", "decode", "doctor", "encode", "export", "inspect", "pack", "slice", "transcode"),
+    "verify",
+)
 
 
 def has_driver() -> bool:
@@ -117,6 +121,59 @@ def test_transcode_reports_what_it_did(clip: Path, tmp_path: Path) -> None:
     assert done["audio_seconds"] == pytest.approx(24_123 / 48_000)
     assert done["model"] == Bundle.embedded().fingerprint
     assert json.loads(apcodec("transcode", tmp_path, output, "--json").stdout)["skipped"] == 1
+
+
+def test_transcode_says_who_waited_for_whom(clip: Path, tmp_path: Path) -> None:
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--stats", "--jobs", "2", "--json")
+    stats = json.loads(answer.stdout)["stats"]
+    assert stats["codec"]["batches"] == 1 and 0 < stats["codec_share"] <= 1
+    assert "waiting for a turn" in answer.stderr and "batches of 1.0 windows" in answer.stderr
+
+
+def test_a_job_of_other_settings_is_refused_until_all_is_made_anew(clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert apcodec("transcode", tmp_path, output, "--to", "apc").exit_code == 0
+    refused = apcodec("transcode", tmp_path, output, "--to", "apc", "--window", "1")
+    assert "this one has window 1 instead of None" in str(refused.exception)
+    anew = apcodec("transcode", tmp_path, output, "--to", "apc", "--window", "1", "--overwrite", "--json")
+    assert json.loads(anew.stdout)["done"] == 1
+    assert json.loads(apcodec("transcode", tmp_path, output, "--json").stdout)["done"] == 1  # audio is another job
+
+
+def test_verify_holds_results_against_their_manifest(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("hello")
+    output = tmp_path / "out"
+    apcodec("transcode", tmp_path, output, "--to", "apc")
+    shutil.copy(output / "a.flac.apc", output / "copy.apc")
+    answer = apcodec("verify", output, "--deep")
+    assert answer.exit_code == 0
+    assert answer.stdout == "1 files checked, 0 problems, 1 not converted, 1 unknown\n"
+    assert "not converted" in answer.stderr and "not in the manifest: copy.apc" in answer.stderr
+    (output / "a.flac.apc").write_bytes(b"")
+    answer = apcodec("verify", output, "--json")
+    assert answer.exit_code == 1
+    assert "0 bytes instead of" in json.loads(answer.stdout)["problems"]["a.flac.apc"]
+    assert "does not exist" in str(apcodec("verify", tmp_path).exception)
+
+
+def test_codes_become_shards(clip: Path, tmp_path: Path) -> None:
+    apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc")
+    answer = apcodec("pack", tmp_path / "out", tmp_path / "shards")
+    assert answer.stdout == "1 shards, 1 written: 1 files, 0.000 h of audio\n"
+    again = json.loads(apcodec("pack", tmp_path / "out", tmp_path / "shards", "--json").stdout)
+    assert again["written"] == 0 and again["shards"][0]["name"] == "000000.tar"
+    assert "expected one of" in str(apcodec("pack", tmp_path / "out", tmp_path / "s", "--to", "zip").exception)
+
+
+def test_codes_are_cut_and_joined(clip: Path, tmp_path: Path) -> None:
+    apcodec("encode", clip)
+    whole = f"{clip}.apc"
+    for number, times in enumerate((("--end", "0.2"), ("--start", "0.2"))):
+        assert apcodec("slice", whole, "-o", tmp_path / f"{number}.apc", *times).exit_code == 0
+    joined = apcodec("concat", tmp_path / "0.apc", tmp_path / "1.apc", "-o", tmp_path / "b.apc")
+    assert joined.stdout == f"{tmp_path / 'b.apc'}: 0.503 s of 2 clips\n"
+    assert (tmp_path / "b.apc").read_bytes() == Path(whole).read_bytes()
+    assert "exists" in str(apcodec("slice", whole, "-o", tmp_path / "b.apc").exception)
 
 
 def test_transcode_exits_with_1_after_a_failure_and_does_the_rest(clip: Path, tmp_path: Path) -> None:

@@ -48,14 +48,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
 @pytest.mark.parametrize(
     ("files", "jobs", "threads", "expected"),
     [
-        (100, None, None, (8, 8, 1)),
+        (100, None, None, (10, 8, 1)),
         (3, None, None, (3, 3, 2)),
         (1, None, None, (1, 1, 8)),
         (0, None, None, (1, 1, 8)),
         (100, 2, None, (2, 2, 4)),
         (100, 20, None, (20, 8, 1)),
-        (100, None, 4, (2, 2, 4)),
-        (100, None, 16, (1, 1, 16)),
+        (100, None, 4, (3, 2, 4)),
+        (100, None, 16, (2, 1, 16)),
         (100, 1, 1, (1, 1, 1)),
     ],
 )

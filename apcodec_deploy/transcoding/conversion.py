@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.audio.av_reader import AvReader
+from apcodec_deploy.audio.opening import open_audio
 from apcodec_deploy.audio.reader import AudioReader
+from apcodec_deploy.audio.span import Span
 from apcodec_deploy.audio.writer import AudioFormat, AudioWriter
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.bitstream.reader import Gap, open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.codec import Codec, WindowLength
+from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import written_whole
 from apcodec_deploy.transcoding.naming import is_codes
 from apcodec_deploy.transcoding.watch import Stage, Watch
@@ -81,6 +86,7 @@ def convert(
     options: ConversionOptions,
     watch: Watch | None = None,
     *,
+    span: Span | None = None,
     temporary: Path | None = None,
     seal: Seal | None = None,
 ) -> Converted:
@@ -94,6 +100,7 @@ def convert(
         target: What is to appear.
         options: How.
         watch: Told what happens.
+        span: The part of an audio file to convert; all of it where None.
         temporary: See ``written_whole``.
         seal: Has the last word.
 
@@ -101,67 +108,89 @@ def convert(
         ApcodecError: The source cannot be read, coded or decoded, or the target cannot be written.
     """
     with written_whole(target, overwrite=options.overwrite, temporary=temporary) as partial:
-        converted = _convert(codec, source, partial, options, Watch() if watch is None else watch)
+        way = _Way(codec, options, Watch() if watch is None else watch, span)
+        converted = way.convert(source, partial)
         if seal is not None:
             seal(partial, converted)
         return converted
 
 
-def _convert(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
-    if options.form is None:
-        return (_copy_codes if is_codes(source) else _to_codes)(codec, source, target, options, watch)
-    if is_codes(source):
-        with open_codes(source, salvage=options.salvage) as reader:
-            codes = _Codes(reader.header, watch.each(Stage.READING, reader.chunks()), reader.gaps, share=1)
-            return _to_audio(codec, codes, target, options.form, watch, window=options.window)
-    codes = _fresh_codes(codec, source, options, options.form, watch)
-    return _to_audio(codec, codes, target, options.form, watch)
+def encode_stream(
+    codec: Codec, source: AudioReader, target: BinaryIO, options: ConversionOptions, watch: Watch | None = None
+) -> Converted:
+    """Code audio that comes through a pipe into a file that need not seek: the counts stand in its trailer.
+
+    Raises:
+        ApcodecError: The audio cannot be read or coded.
+    """
+    way = _Way(codec, options, Watch() if watch is None else watch, None)
+    return way.write_codes(source, target, trailer=True)
 
 
-def _to_codes(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
-    with AudioReader(source) as reader, target.open("wb") as file:
-        clip = _Clip(codec, reader, options)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From one file to another."""
+
+    codec: Codec
+    options: ConversionOptions
+    watch: Watch
+    span: Span | None
+
+    def convert(self, source: Path, target: Path) -> Converted:
+        form = self.options.form
+        if is_codes(source):
+            if self.span is not None:
+                raise AudioError(f"{source} holds codes, of which 'apcodec slice' makes parts")
+            return self._copy_codes(source, target) if form is None else self._decode(source, target, form)
+        with open_audio(source) as reader:
+            if form is None:
+                with target.open("wb") as file:
+                    return self.write_codes(reader, file)
+            form.check(reader.sample_rate, reader.channels)
+            codes = self._all_codes(reader)
+        return self._to_audio(codes, target, form)
+
+    def write_codes(self, reader: AudioReader | AvReader, file: BinaryIO, *, trailer: bool = False) -> Converted:
+        """Code audio into an open file."""
+        clip = _Clip(self, reader, trailer=trailer)
         writer = BitstreamWriter(file, clip.header)
-        for codes in clip.codes(watch):
-            with watch.during(Stage.WRITING):
+        for codes in clip.codes():
+            with self.watch.during(Stage.WRITING):
                 writer.write(codes)
-        header = writer.finish(clip.samples)
-    return _converted(header)
+        return _converted(writer.finish(clip.samples))
 
-
-def _fresh_codes(codec: Codec, source: Path, options: ConversionOptions, form: AudioFormat, watch: Watch) -> _Codes:
-    """Codes of an audio file, all of them: only then is its length certain."""
-    with AudioReader(source) as reader:
-        form.check(reader.sample_rate, reader.channels)
-        clip = _Clip(codec, reader, options)
+    def _all_codes(self, reader: AudioReader | AvReader) -> _Codes:
+        """Codes of an audio file, all of them: only then is its length certain."""
+        clip = _Clip(self, reader)
         # Coding is about half of the way; decoding tells of the other half.
-        blocks = list(clip.codes(watch, share=0.5))
+        blocks = list(clip.codes(share=0.5))
         header = clip.header.counted(clip.samples, sum(block.shape[2] for block in blocks))
         return _Codes(header, blocks, [], share=0.5)
 
+    def _decode(self, source: Path, target: Path, form: AudioFormat) -> Converted:
+        with open_codes(source, salvage=self.options.salvage) as reader:
+            codes = _Codes(reader.header, self.watch.each(Stage.READING, reader.chunks()), reader.gaps, share=1)
+            return self._to_audio(codes, target, form, window=self.options.window)
 
-def _to_audio(
-    codec: Codec, codes: _Codes, target: Path, form: AudioFormat, watch: Watch, *, window: WindowLength = None
-) -> Converted:
-    header = codes.header
-    with AudioWriter(target, form, header.sample_rate, header.channels, header.samples) as writer:
-        for block in codec.decode_stream(codes.blocks, header, codes.gaps, window=window):
-            with watch.during(Stage.WRITING):
-                writer.write(block)
-            watch.heard(codes.share * block.shape[1] / header.sample_rate)
-    return _converted(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
+    def _to_audio(self, codes: _Codes, target: Path, form: AudioFormat, *, window: WindowLength = None) -> Converted:
+        header = codes.header
+        with AudioWriter(target, form, header.sample_rate, header.channels, header.samples) as writer:
+            for block in self.codec.decode_stream(codes.blocks, header, codes.gaps, window=window):
+                with self.watch.during(Stage.WRITING):
+                    writer.write(block)
+                self.watch.heard(codes.share * block.shape[1] / header.sample_rate)
+        return _converted(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
 
-
-def _copy_codes(codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch) -> Converted:
-    """Codes of this model stay as they are once every chunk of them was checked."""
-    with open_codes(source) as reader:
-        header = reader.header
-        codec.check(header)
-        for codes in watch.each(Stage.READING, reader.chunks()):
-            watch.heard(codes.shape[2] * header.samples_per_latent / header.model_rate)
-        with watch.during(Stage.WRITING), target.open("wb") as copy:
-            reader.copy_to(copy)
-    return _converted(header)
+    def _copy_codes(self, source: Path, target: Path) -> Converted:
+        """Codes of this model stay as they are once every chunk of them was checked."""
+        with open_codes(source) as reader:
+            header = reader.header
+            self.codec.check(header)
+            for codes in self.watch.each(Stage.READING, reader.chunks()):
+                self.watch.heard(codes.shape[2] * header.samples_per_latent / header.model_rate)
+            with self.watch.during(Stage.WRITING), target.open("wb") as copy:
+                reader.copy_to(copy)
+        return _converted(header)
 
 
 def _converted(header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) -> Converted:
@@ -173,19 +202,22 @@ def _converted(header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) 
 class _Clip:
     """An audio file on its way to codes, with its samples counted as they pass."""
 
-    def __init__(self, codec: Codec, reader: AudioReader, options: ConversionOptions) -> None:
-        layout = codec.layout(options.window)
-        self.header = codec.header(reader.sample_rate, reader.channels, layout, one_dimensional=reader.channels == 1)
+    def __init__(self, way: _Way, reader: AudioReader | AvReader, *, trailer: bool = False) -> None:
+        layout = way.codec.layout(way.options.window)
+        self.header = way.codec.header(
+            reader.sample_rate, reader.channels, layout, one_dimensional=reader.channels == 1, trailer=trailer
+        )
         self.samples = 0
-        self._codec = codec
+        self._way = way
         self._reader = reader
 
-    def codes(self, watch: Watch, *, share: float = 1) -> Iterator[NDArray[np.int16]]:
+    def codes(self, *, share: float = 1) -> Iterator[NDArray[np.int16]]:
         """The codes, block by block, which are ``share`` of the conversion's whole way."""
-        return self._codec.encode_stream(self._blocks(watch, share), self.header.sample_rate, self.header.layout)
+        return self._way.codec.encode_stream(self._blocks(share), self.header.sample_rate, self.header.layout)
 
-    def _blocks(self, watch: Watch, share: float) -> Iterator[NDArray[np.float32]]:
-        for block in watch.each(Stage.READING, self._reader.blocks()):
+    def _blocks(self, share: float) -> Iterator[NDArray[np.float32]]:
+        watch = self._way.watch
+        for block in watch.each(Stage.READING, self._reader.blocks(self._way.span)):
             self.samples += block.shape[1]
             watch.heard(share * block.shape[1] / self.header.sample_rate)
             yield block

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import AudioError, OutputError
 from apcodec_deploy.transcoding.naming import is_input, output_name
 
@@ -20,11 +21,13 @@ class Task:
         source: The input.
         target: The output.
         problem: Why it cannot be converted, known before trying; else None.
+        span: The part of it to convert; all of it where None.
     """
 
     source: Path
     target: Path
     problem: str | None = None
+    span: Span | None = None
 
 
 def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
@@ -56,10 +59,10 @@ def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
     for path, problem in found:
         relative = path.relative_to(root)
         tasks.append(Task(path, output / relative.parent / output_name(path.name, to), problem))
-    return guarded(_contained(tasks, output))
+    return guarded(contained(tasks, output))
 
 
-def _contained(tasks: list[Task], output: Path) -> list[Task]:
+def contained(tasks: list[Task], output: Path) -> list[Task]:
     """Mark the tasks whose output a link would lead out of the output folder; all others stay."""
     root = os.path.realpath(output)
     inside: dict[Path, bool] = {}
@@ -74,7 +77,7 @@ def _contained(tasks: list[Task], output: Path) -> list[Task]:
             return f"{task.target} would be outside of {output}, through a link; remove the link"
         return task.problem
 
-    return [Task(task.source, task.target, problem(task)) for task in tasks]
+    return [replace(task, problem=problem(task)) for task in tasks]
 
 
 def guarded(tasks: list[Task]) -> list[Task]:
@@ -94,7 +97,7 @@ def guarded(tasks: list[Task]) -> list[Task]:
             return f"its output {task.target} is itself an input, which is never overwritten"
         return None
 
-    return [Task(task.source, task.target, problem(index, task)) for index, task in enumerate(tasks)]
+    return [replace(task, problem=problem(index, task)) for index, task in enumerate(tasks)]
 
 
 def _place(path: Path) -> str:

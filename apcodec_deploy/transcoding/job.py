@@ -136,7 +136,9 @@ class _Attempt:
             if (settled := self._settled()) is not None:
                 return settled
             if self.manifest is None:
-                converted = convert(self.codec, self.task.source, self.task.target, self.options, self.watch)
+                converted = convert(
+                    self.codec, self.task.source, self.task.target, self.options, self.watch, span=self.task.span
+                )
                 return Result(self.task, Outcome.DONE, converted)
             with self.watch.during(Stage.READING):
                 state = SourceState.of(self.task.source)
@@ -151,7 +153,7 @@ class _Attempt:
     def _settled(self) -> Result | None:
         """What became of the file before, where nothing is to be done."""
         target = self.task.target
-        if self.manifest is not None and self.manifest.done(target, self.task.source) is not None:
+        if self.manifest is not None and self.manifest.done(target, self.task.source, self.task.span) is not None:
             return Result(self.task, Outcome.SKIPPED, reason="it was done before")
         if not self.how.skip_existing or self.options.overwrite or not os.path.lexists(target):
             return None
@@ -172,7 +174,14 @@ class _Attempt:
 
         options = replace(self.options, overwrite=self.options.overwrite or manifest.owns(task.target))
         converted = convert(
-            self.codec, task.source, task.target, options, self.watch, temporary=partial_path(task.target), seal=seal
+            self.codec,
+            task.source,
+            task.target,
+            options,
+            self.watch,
+            span=task.span,
+            temporary=partial_path(task.target),
+            seal=seal,
         )
         return Result(task, Outcome.DONE, converted)
 
@@ -202,6 +211,8 @@ class _Attempt:
             source_bytes=state.size if state else None,
             source_modified_ns=state.modified if state else None,
             source_sha256=state.sha256 if state else None,
+            start=self.task.span.start if self.task.span else None,
+            end=self.task.span.end if self.task.span else None,
             samples=converted.samples if converted else None,
             sample_rate=converted.sample_rate if converted else None,
             channels=converted.channels if converted else None,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from apcodec_deploy import __version__
+from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import ManifestError, OutputError
 from apcodec_deploy.files import locked, partial_path
 from apcodec_deploy.transcoding.record import FileRecord, Settings
@@ -146,8 +147,8 @@ class Manifest:
         finally:
             os.close(descriptor)
 
-    def done(self, output: Path, source: Path) -> FileRecord | None:
-        """The record of a result that stands, made of the source as it is now; None where it has to be made.
+    def done(self, output: Path, source: Path, span: Span | None = None) -> FileRecord | None:
+        """The record of a result that stands, made of that part of the source as it is now; else None.
 
         A result that was recorded but not yet in its place when a run was killed is put there.
 
@@ -159,7 +160,7 @@ class Manifest:
         if record is None:
             return None
         state = record.source_state
-        if state is None or not state.unchanged(source):
+        if state is None or record.span != span or not state.unchanged(source):
             if os.path.abspath(record.source) != os.path.abspath(source):
                 raise OutputError(f"{output} was made of {record.source}; choose another output folder for {source}")
             return None

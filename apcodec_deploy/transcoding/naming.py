@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apcodec_deploy.audio.reader import AUDIO_SUFFIXES
+from apcodec_deploy.audio.opening import READABLE
 from apcodec_deploy.audio.writer import FORMATS
 
 CODES = "apc"
 CODES_SUFFIX = f".{CODES}"
 TARGETS = (*FORMATS, CODES)
-INPUT_SUFFIXES = AUDIO_SUFFIXES | {CODES_SUFFIX}
+INPUT_SUFFIXES = READABLE | {CODES_SUFFIX}
 
 
 def is_codes(path: Path) -> bool:

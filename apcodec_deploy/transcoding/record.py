@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import ManifestError
 from apcodec_deploy.files import open_input
 
@@ -93,7 +94,9 @@ class FileRecord:
         source_bytes: Its size; like the next two, None where it could not be read.
         source_modified_ns: When it was last changed, in nanoseconds since 1970.
         source_sha256: Hash of its bytes.
-        samples: Samples per channel at its own rate; like the next two, None where it failed.
+        start: Seconds at which the part of it begins that was converted; None for its own start.
+        end: Seconds at which that part ends; None for its own end.
+        samples: Samples per channel of it at its own rate; like the next two, None where it failed.
         sample_rate: Hz.
         channels: Channels.
         model: The model's fingerprint.
@@ -113,6 +116,8 @@ class FileRecord:
     source_bytes: int | None
     source_modified_ns: int | None
     source_sha256: str | None
+    start: float | None
+    end: float | None
     samples: int | None
     sample_rate: int | None
     channels: int | None
@@ -133,6 +138,11 @@ class FileRecord:
         if self.source_bytes is None or self.source_modified_ns is None or self.source_sha256 is None:
             return None
         return SourceState(size=self.source_bytes, modified=self.source_modified_ns, sha256=self.source_sha256)
+
+    @property
+    def span(self) -> Span | None:
+        """The part of the source that was converted."""
+        return None if self.start is None else Span(self.start, self.end)
 
     def describes(self, path: Path) -> bool:
         """Whether a file has the size and the checksum of this result."""

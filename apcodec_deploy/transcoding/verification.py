@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy.audio.reader import AudioReader
+from apcodec_deploy.audio.opening import open_audio
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES
 from apcodec_deploy.bitstream.reader import open_codes
 from apcodec_deploy.codec import Codec
@@ -160,7 +160,7 @@ def _decoding_problem(codec: Codec, path: Path, record: FileRecord) -> str | Non
                 for block in codec.decode_stream(reader.chunks(), header, reader.gaps):
                     samples += block.shape[1]
         else:
-            with AudioReader(path) as audio:
+            with open_audio(path) as audio:
                 form = (audio.sample_rate, audio.channels)
                 for block in audio.blocks():
                     samples += block.shape[1]

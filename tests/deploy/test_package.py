@@ -30,19 +30,7 @@ MAY_IMPORT = {
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
 HEAVY = (
     *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
-    "pyarrow",
-        "torch",
-        "onnx",
-        "onnxscript",
-        "safetensors",
-        "tensorrt",
-        "tensorrt_rtx",
-        "pycuda",
-        "filelock",
-        "openvino",
-        "pyarrow",
-    ),
-    *("transformers", "pystoi", "matplotlib", "scipy", "pesq"),
+    *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av"),
 )
 
 WITHOUT = f"""

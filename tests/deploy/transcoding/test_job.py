@@ -226,14 +226,14 @@ def test_a_bug_in_one_conversion_is_one_failure(
 ) -> None:
     for name in ("a.wav", "b.wav"):
         wav(tmp_path / "in" / name, speech[:5000])
-    genuine = conversion.AudioReader
+    genuine = conversion.open_audio
 
-    def broken(path: Path) -> conversion.AudioReader:
+    def broken(path: Path) -> object:
         if path.name == "a.wav":
             raise ZeroDivisionError("oops")
         return genuine(path)
 
-    monkeypatch.setattr(conversion, "AudioReader", broken)
+    monkeypatch.setattr(conversion, "open_audio", broken)
     report = run(codec, plan_folder(tmp_path / "in", tmp_path / "out", "apc"), CODES)
     assert [str(result.outcome) for result in report.results] == ["failed", "done"]
     assert "internal error" in str(report.results[0].reason)

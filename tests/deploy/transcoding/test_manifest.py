@@ -27,6 +27,7 @@ def record(source: Path, output: Path, folder: Path, error: str | None = None) -
         digest = checksum(file)
     return FileRecord(
         source=str(source), source_bytes=state.size, source_modified_ns=state.modified, source_sha256=state.sha256,
+        start=None, end=None,
         samples=1, sample_rate=48_000, channels=1, model=SETTINGS.model, backend="onnxruntime", precision="float32",
         to="apc", output=output.relative_to(folder).as_posix(), bytes=output.stat().st_size, sha256=digest, elapsed=0.1,
         finished="2026-01-01T00:00:00+00:00", error=error,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy import Codec
 from apcodec_deploy.audio.reader import AudioReader
-from apcodec_deploy.transcoding import conversion, record
+from apcodec_deploy.transcoding import record
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import plan_folder
 from apcodec_deploy.transcoding.job import JobOptions, run
@@ -166,14 +166,14 @@ def test_a_source_that_grows_while_it_is_read_fails_and_is_done_later(
     corpus(tmp_path / "in", speech, 2, seconds=0.1)
     genuine = AudioReader.blocks
 
-    def growing(reader: AudioReader) -> object:
+    def growing(reader: AudioReader, span: object) -> object:
         yield from genuine(reader)
         if reader.path.name == "0001.wav":
             with reader.path.open("ab") as file:
                 file.write(b"more")
 
     with monkeypatch.context() as patch:
-        patch.setattr(conversion.AudioReader, "blocks", growing)
+        patch.setattr(AudioReader, "blocks", growing)
         report = job(codec, tmp_path / "in", tmp_path / "out")
     assert [str(result.outcome) for result in report.results] == ["done", "failed"]
     assert "changed while it was read" in str(report.results[1].reason)
@@ -188,12 +188,12 @@ def test_a_reader_that_stalls_is_left_behind(
     release = threading.Event()
     genuine = AudioReader.blocks
 
-    def stalling(reader: AudioReader) -> object:
+    def stalling(reader: AudioReader, span: object) -> object:
         if reader.path.name == "0001.wav":
             release.wait(30)
         yield from genuine(reader)
 
-    monkeypatch.setattr(conversion.AudioReader, "blocks", stalling)
+    monkeypatch.setattr(AudioReader, "blocks", stalling)
     begun = time.monotonic()
     report = job(codec, tmp_path / "in", tmp_path / "out", JobOptions(jobs=2, patience=0.3))
     assert time.monotonic() - begun < 20

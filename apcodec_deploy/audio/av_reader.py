@@ -1,0 +1,112 @@
+"""Read through PyAV, an optional package, what libsndfile does not know: m4a, aac, and the sound of mp4 and webm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.audio.reader import BLOCK_SECONDS
+from apcodec_deploy.audio.resampling import check_rate
+from apcodec_deploy.audio.samples import check_samples
+from apcodec_deploy.audio.span import Span, cut
+from apcodec_deploy.errors import AudioError, require
+from apcodec_deploy.files import open_input
+
+AV_SUFFIXES = frozenset((".aac", ".m4a", ".m4b", ".mka", ".mp4", ".webm"))
+_SLACK_SECONDS = 0.2
+"""By which a container's declared duration may be off: it counts what encoders put before and after."""
+
+
+class AvReader:
+    """The first sound of a file, open for reading. See ``AudioReader``.
+
+    Attributes:
+        path: The file.
+        sample_rate: Hz.
+        channels: Channels.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file.
+
+        Raises:
+            AudioError: It cannot be read, or holds no sound.
+            MissingDependencyError: PyAV is not installed.
+        """
+        self.path = path
+        self._av: Any = require("av", extra="av")
+        self._raw = open_input(path)
+        try:
+            self._container = self._av.open(self._raw)
+            stream = next(iter(self._container.streams.audio), None)
+            if stream is None:
+                raise AudioError(f"{path} holds no sound")
+            self._stream = stream
+            self.sample_rate = check_rate(stream.codec_context.sample_rate)
+            self.channels = int(stream.codec_context.layout.nb_channels)
+        except (self._av.FFmpegError, AudioError, ValueError) as error:
+            self._raw.close()
+            reason = str(error) if isinstance(error, AudioError) else f"{path} is no audio that can be read: {error}"
+            raise AudioError(reason) from error
+
+    def __enter__(self) -> AvReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+        self._raw.close()
+
+    def blocks(self, span: Span | None = None) -> Iterator[NDArray[np.float32]]:
+        """The audio, or a part of it, in blocks of a second: (C, n) float32, full scale at 1.
+
+        Raises:
+            AudioError: The file is damaged, cut or too short for the part, or holds a sample that is not finite.
+        """
+        try:
+            yield from cut(self._seconds(), *span.samples(self.sample_rate)) if span else self._seconds()
+        except AudioError as error:
+            raise AudioError(f"{self.path}: {error}") from None
+
+    def _seconds(self) -> Iterator[NDArray[np.float32]]:
+        size, position = max(1, int(self.sample_rate * BLOCK_SECONDS)), 0
+        held: list[NDArray[np.float32]] = []
+        for frame in self._frames():
+            held.append(frame)
+            while sum(part.shape[1] for part in held) >= size:
+                joined = np.concatenate(held, axis=1)
+                yield self._checked(joined[:, :size], position)
+                position += size
+                held = [joined[:, size:]]
+        rest = np.concatenate(held, axis=1) if held else np.zeros((self.channels, 0), np.float32)
+        if rest.shape[1]:
+            yield self._checked(rest, position)
+            position += rest.shape[1]
+        if not position:
+            raise AudioError("it holds no samples")
+        stream = self._stream
+        declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        if position / self.sample_rate < declared - _SLACK_SECONDS:
+            raise AudioError(f"it is cut: {position / self.sample_rate:.2f} of {declared:.2f} s are there")
+
+    def _frames(self) -> Iterator[NDArray[np.float32]]:
+        layout = self._stream.codec_context.layout
+        resampler = self._av.AudioResampler(format="fltp", layout=layout, rate=self.sample_rate)
+        try:
+            for decoded in self._container.decode(self._stream):
+                for frame in resampler.resample(decoded):
+                    yield frame.to_ndarray()
+            for frame in resampler.resample(None):
+                yield frame.to_ndarray()
+        except self._av.FFmpegError as error:
+            raise AudioError(f"it is damaged: {error}") from error
+
+    def _checked(self, block: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+        check_samples(block, position)
+        return np.ascontiguousarray(block)

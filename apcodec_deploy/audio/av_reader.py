@@ -90,10 +90,16 @@ class AvReader:
             position += rest.shape[1]
         if not position:
             raise AudioError("it holds no samples")
-        stream = self._stream
-        declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        declared = self._declared_seconds()
         if position / self.sample_rate < declared - _SLACK_SECONDS:
             raise AudioError(f"it is cut: {position / self.sample_rate:.2f} of {declared:.2f} s are there")
+
+    def _declared_seconds(self) -> float:
+        """How long the file says its sound is; 0 where it does not."""
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        alone = len(self._container.streams) == 1  # else the container's duration may be the picture's
+        return float(self._container.duration / self._av.time_base) if alone and self._container.duration else 0.0
 
     def _frames(self) -> Iterator[NDArray[np.float32]]:
         layout = self._stream.codec_context.layout

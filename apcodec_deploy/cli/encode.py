@@ -10,6 +10,7 @@ import typer
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.conversion import report, run_tasks
 from apcodec_deploy.cli.outputs import tasks_for
+from apcodec_deploy.cli.standard import STANDARD, encode_standard
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.job import JobOptions
@@ -30,7 +31,16 @@ def encode(
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o."""
+    """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o.
+
+    With - for IN, audio comes from standard input (wav or ogg, as from ffmpeg -i FILE -f wav -), with -o - the codes go
+    to standard output.
+    """
+    if STANDARD in (*map(str, inputs), output):
+        options = ConversionOptions(form=None, window=window, overwrite=overwrite)
+        with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
+            encode_standard(codec, inputs, output, options)
+        return
     tasks = tasks_for(inputs, output, CODES)
     options = ConversionOptions(form=None, window=window, overwrite=overwrite)
     with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:

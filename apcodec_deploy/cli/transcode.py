@@ -17,6 +17,7 @@ from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task, plan_folder
 from apcodec_deploy.transcoding.job import JobOptions
+from apcodec_deploy.transcoding.listing import plan_list, read_list
 from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.naming import CODES, TARGETS
 from apcodec_deploy.transcoding.pipeline import open_pipeline
@@ -32,6 +33,14 @@ def transcode(
     output: Annotated[
         Path, typer.Argument(help="Where the same tree of results goes.", metavar="OUT_DIR", readable=False)
     ],
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from",
+            metavar="LIST",
+            help="Only these of IN_DIR: a path a line, or a .csv or .jsonl of path, start, end, name; - for stdin.",
+        ),
+    ] = None,
     to: Annotated[str, typer.Option("--to", help=f"What to write: {', '.join(TARGETS)}.")] = "wav",
     subtype: shared.Subtype = None,
     salvage: shared.Salvage = False,
@@ -70,7 +79,7 @@ def transcode(
     if to == CODES and (subtype or salvage):
         raise ApcodecError("--subtype and --salvage are about audio, which --to apc does not write")
     form = None if to == CODES else AudioFormat.of(to, subtype)
-    tasks = plan_folder(source, output, to)
+    tasks = plan_folder(source, output, to) if files_from is None else _listed(files_from, source, output, to)
     if dry_run:
         _print_plan(tasks, overwrite=overwrite, json=json)
         return
@@ -97,6 +106,12 @@ def transcode(
             say(line)
         about["stats"] = account.to_dict()
     report(done, json=json, extra=about)
+
+
+def _listed(files_from: str, source: Path, output: Path, to: str) -> list[Task]:
+    if not source.is_dir():
+        raise ApcodecError(f"{source} is no folder; the paths of --files-from are looked for below one")
+    return plan_list(read_list(files_from), source, output, to)
 
 
 def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:

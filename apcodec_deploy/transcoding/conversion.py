@@ -116,15 +116,14 @@ def convert(
 
 
 def encode_stream(
-    codec: Codec, source: AudioReader, target: BinaryIO, options: ConversionOptions, watch: Watch | None = None
+    codec: Codec, source: AudioReader | AvReader, target: BinaryIO, options: ConversionOptions
 ) -> Converted:
     """Code audio that comes through a pipe into a file that need not seek: the counts stand in its trailer.
 
     Raises:
         ApcodecError: The audio cannot be read or coded.
     """
-    way = _Way(codec, options, Watch() if watch is None else watch, None)
-    return way.write_codes(source, target, trailer=True)
+    return _Way(codec, options, Watch(), None).write_codes(source, target, trailer=True)
 
 
 @dataclass(frozen=True, slots=True)

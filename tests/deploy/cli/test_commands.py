@@ -156,6 +156,36 @@ def test_verify_holds_results_against_their_manifest(clip: Path, tmp_path: Path)
     assert "does not exist" in str(apcodec("verify", tmp_path).exception)
 
 
+def test_a_list_names_the_files_of_a_folder(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,start,end\na.flac,0.1,0.3\nnone.wav,,\n")
+    answer = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--files-from", tmp_path / "list.csv")
+    assert answer.exit_code == 1
+    assert "none.wav" in answer.stderr and "1 of 2 files failed" in answer.stderr
+    assert EncodedAudio.load(tmp_path / "out" / "a.flac.0.100-0.300.apc").samples == 9_600
+    again = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--files-from", tmp_path / "list.csv")
+    assert again.stdout.startswith("1 skipped, 1 failed")
+    assert "is no folder" in str(apcodec("transcode", clip, tmp_path / "out", "--files-from", "x").exception)
+
+
+def test_a_stream_is_coded_from_standard_input_to_standard_output(tmp_path: Path, examples: Path) -> None:
+    wav = bytearray((examples / "speech_female_48k.wav").read_bytes())
+    data = wav.index(b"data") + 4
+    wav[4:8] = wav[data : data + 4] = b"\xff\xff\xff\xff"  # as ffmpeg writes into a pipe
+    command = [sys.executable, "-m", "apcodec_deploy.cli.main", "encode", "-"]
+    piped = subprocess.run([*command, "-o", "-"], input=wav, capture_output=True, check=True, cwd=tmp_path)
+    assert piped.stderr == b"6.695 s of audio coded\n"
+    subprocess.run([*command, "-o", "b.apc"], input=wav, capture_output=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "b.apc").read_bytes() == piped.stdout
+    apcodec("encode", examples / "speech_female_48k.wav", "-o", tmp_path / "c.apc")
+    found, expected = EncodedAudio.load(tmp_path / "b.apc"), EncodedAudio.load(tmp_path / "c.apc")
+    assert found.header.trailer and found.samples == expected.samples
+    assert (found.codes == expected.codes).all()
+    bad = subprocess.run([*command, "-o", "-"], input=b"hello", capture_output=True, check=False, cwd=tmp_path)
+    assert bad.returncode == 1 and b"can be read from a pipe" in bad.stderr and not bad.stdout
+    several = subprocess.run([*command, "x.wav", "-o", "-"], capture_output=True, check=False, cwd=tmp_path)
+    assert b"one input" in several.stderr
+
+
 def test_codes_become_shards(clip: Path, tmp_path: Path) -> None:
     apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc")
     answer = apcodec("pack", tmp_path / "out", tmp_path / "shards")

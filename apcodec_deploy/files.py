@@ -26,6 +26,42 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f"{_PARTIAL_PREFIX}{digest}{PARTIAL_SUFFIX}")
 
 
+@contextmanager
+def partially_written(target: Path) -> Iterator[Path]:
+    """Give ``partial_path`` of a target to write; it stays when the block ends without an error, for ``put_in_place``.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    partial = partial_path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise
+
+
+def put_in_place(target: Path, *, overwrite: bool) -> None:
+    """Move what was written to ``partial_path`` of a target to the target.
+
+    Raises:
+        OutputError: The target exists and may not be overwritten, is no file, or cannot be written.
+    """
+    partial = partial_path(target)
+    try:
+        _check_target(target, overwrite=overwrite)
+        _put(partial, target, overwrite=overwrite)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
 def is_partial(path: Path) -> bool:
     """Whether a file is one that is being written, or was when its program was killed."""
     return path.name.startswith(_PARTIAL_PREFIX) and path.suffix == PARTIAL_SUFFIX

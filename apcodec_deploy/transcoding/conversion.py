@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,9 +23,6 @@ from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import written_whole
 from apcodec_deploy.transcoding.naming import is_codes
 from apcodec_deploy.transcoding.watch import Stage, Watch
-
-Seal = Callable[[Path, "Converted"], None]
-"""Told the finished temporary file just before it takes its place, and what it holds; may raise to prevent that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +84,6 @@ def convert(
     watch: Watch | None = None,
     *,
     span: Span | None = None,
-    temporary: Path | None = None,
-    seal: Seal | None = None,
 ) -> Converted:
     """Convert one file; the target appears whole or not at all.
 
@@ -101,18 +96,24 @@ def convert(
         options: How.
         watch: Told what happens.
         span: The part of an audio file to convert; all of it where None.
-        temporary: See ``written_whole``.
-        seal: Has the last word.
 
     Raises:
         ApcodecError: The source cannot be read, coded or decoded, or the target cannot be written.
     """
-    with written_whole(target, overwrite=options.overwrite, temporary=temporary) as partial:
-        way = _Way(codec, options, Watch() if watch is None else watch, span)
-        converted = way.convert(source, partial)
-        if seal is not None:
-            seal(partial, converted)
-        return converted
+    with written_whole(target, overwrite=options.overwrite) as temporary:
+        return convert_into(codec, source, temporary, options, Watch() if watch is None else watch, span=span)
+
+
+def convert_into(
+    codec: Codec, source: Path, target: Path, options: ConversionOptions, watch: Watch, *, span: Span | None = None
+) -> Converted:
+    """Convert one file to a path that is the caller's own; after an error it may hold anything.
+
+    Raises:
+        ApcodecError: The source cannot be read, coded or decoded.
+        OSError: The target cannot be written.
+    """
+    return _Way(codec, options, watch, span).convert(source, target)
 
 
 def encode_stream(

@@ -8,18 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from apcodec_deploy.codec import Codec
-from apcodec_deploy.errors import ApcodecError, AudioError, OutputError
-from apcodec_deploy.files import partial_path
-from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted, convert
+from apcodec_deploy.errors import ApcodecError, OutputError
+from apcodec_deploy.files import partial_path, put_in_place
+from apcodec_deploy.transcoding.conversion import ConversionOptions, convert
 from apcodec_deploy.transcoding.desk import Desk, Stopped
 from apcodec_deploy.transcoding.folder import Task
-from apcodec_deploy.transcoding.manifest import Manifest, now
-from apcodec_deploy.transcoding.naming import CODES
-from apcodec_deploy.transcoding.record import FileRecord, SourceState, checksum
+from apcodec_deploy.transcoding.making import Made, make, record_of
+from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.report import Outcome, Report, Result
 from apcodec_deploy.transcoding.watch import Stage, Watch
 
@@ -129,101 +127,68 @@ class _Attempt:
     def result(self) -> Result:
         """Convert the file, if need be; what fails is a result, too."""
         begun = time.perf_counter()
-        state: SourceState | None = None
         try:
             if self.task.problem is not None:
-                return self._failed(self.task.problem, None, begun)
-            if (settled := self._settled()) is not None:
+                return self._failed(self.task.problem, begun)
+            if (settled := settled_before(self.task, self.options, self.how, self.manifest)) is not None:
                 return settled
-            if self.manifest is None:
-                converted = convert(
-                    self.codec, self.task.source, self.task.target, self.options, self.watch, span=self.task.span
-                )
-                return Result(self.task, Outcome.DONE, converted)
-            with self.watch.during(Stage.READING):
-                state = SourceState.of(self.task.source)
-            return self._recorded(self.manifest, state, begun)
+            if self.manifest is not None:
+                made = make(self.codec, self.task, self.options, self.manifest.name(self.task.target), self.watch)
+                try:
+                    self.commit()
+                except Stopped:
+                    partial_path(self.task.target).unlink(missing_ok=True)
+                    raise
+                return committed(self.task, made, self.options, self.manifest)
+            converted = convert(
+                self.codec, self.task.source, self.task.target, self.options, self.watch, span=self.task.span
+            )
+            return Result(self.task, Outcome.DONE, converted)
         except ApcodecError as error:
-            return self._failed(str(error), state, begun)
+            return self._failed(str(error), begun)
         except Exception as error:
             _log.exception("converting %s", self.task.source)
-            reason = f"internal error, please report it: {type(error).__name__}: {error}"
-            return self._failed(reason, state, begun)
+            return self._failed(f"internal error, please report it: {type(error).__name__}: {error}", begun)
 
-    def _settled(self) -> Result | None:
-        """What became of the file before, where nothing is to be done."""
-        target = self.task.target
-        if self.manifest is not None and self.manifest.done(target, self.task.source, self.task.span) is not None:
-            return Result(self.task, Outcome.SKIPPED, reason="it was done before")
-        if not self.how.skip_existing or self.options.overwrite or not os.path.lexists(target):
-            return None
-        if self.manifest is not None and self.manifest.owns(target):
-            return None
-        return Result(self.task, Outcome.SKIPPED, reason="the output exists")
-
-    def _recorded(self, manifest: Manifest, state: SourceState, begun: float) -> Result:
-        """Convert, and record the result between its last byte and its taking place."""
-        task = self.task
-
-        def seal(partial: Path, converted: Converted) -> None:
-            if not state.untouched(task.source):
-                raise AudioError(f"{task.source} changed while it was read; run again when it is complete")
-            record = self._record(manifest, state, begun, made=(partial, converted))
-            self.commit()
-            manifest.append(record)
-
-        options = replace(self.options, overwrite=self.options.overwrite or manifest.owns(task.target))
-        converted = convert(
-            self.codec,
-            task.source,
-            task.target,
-            options,
-            self.watch,
-            span=task.span,
-            temporary=partial_path(task.target),
-            seal=seal,
-        )
-        return Result(task, Outcome.DONE, converted)
-
-    def _failed(self, reason: str, state: SourceState | None, begun: float) -> Result:
+    def _failed(self, reason: str, begun: float) -> Result:
         """A failure, on record where that can be written."""
         if self.manifest is not None:
-            with suppress(OutputError):  # the disk may be full, which is why this file failed
-                self.manifest.append(self._record(self.manifest, state, begun, error=reason))
+            name = self.manifest.name(self.task.target)
+            with suppress(OutputError):  # the disk may be full, which may be why this file failed
+                self.manifest.append(record_of(self.codec, self.task, self.options, name, begun, error=reason))
         return Result(self.task, Outcome.FAILED, reason=reason)
 
-    def _record(
-        self,
-        manifest: Manifest,
-        state: SourceState | None,
-        begun: float,
-        *,
-        made: tuple[Path, Converted] | None = None,
-        error: str | None = None,
-    ) -> FileRecord:
-        size = digest = converted = None
-        if made is not None:
-            partial, converted = made
-            with partial.open("rb") as file:
-                size, digest = os.fstat(file.fileno()).st_size, checksum(file)
-        return FileRecord(
-            source=str(self.task.source),
-            source_bytes=state.size if state else None,
-            source_modified_ns=state.modified if state else None,
-            source_sha256=state.sha256 if state else None,
-            start=self.task.span.start if self.task.span else None,
-            end=self.task.span.end if self.task.span else None,
-            samples=converted.samples if converted else None,
-            sample_rate=converted.sample_rate if converted else None,
-            channels=converted.channels if converted else None,
-            model=self.codec.fingerprint,
-            backend=self.codec.backend.name,
-            precision=self.codec.backend.precision,
-            to=CODES if self.options.form is None else self.options.form.name,
-            output=manifest.name(self.task.target),
-            bytes=size,
-            sha256=digest,
-            elapsed=round(time.perf_counter() - begun, 3),
-            finished=now(),
-            error=error,
-        )
+
+def settled_before(task: Task, options: ConversionOptions, how: JobOptions, manifest: Manifest | None) -> Result | None:
+    """What became of a file before, where nothing is to be done.
+
+    Raises:
+        ApcodecError: Its source cannot be read, or its place holds the result of another one.
+    """
+    target = task.target
+    if manifest is not None and manifest.done(target, task.source, task.span) is not None:
+        return Result(task, Outcome.SKIPPED, reason="it was done before")
+    if not how.skip_existing or options.overwrite or not os.path.lexists(target):
+        return None
+    if manifest is not None and manifest.owns(target):
+        return None
+    return Result(task, Outcome.SKIPPED, reason="the output exists")
+
+
+def committed(task: Task, made: Made, options: ConversionOptions, manifest: Manifest) -> Result:
+    """Record what was made, and put it in its place.
+
+    Raises:
+        OutputError: Either cannot be written.
+    """
+    if made.converted is None:
+        with suppress(OutputError):
+            manifest.append(made.record)
+        return Result(task, Outcome.FAILED, reason=made.record.error)
+    try:
+        manifest.append(made.record)
+    except OutputError:
+        partial_path(task.target).unlink(missing_ok=True)
+        raise
+    put_in_place(task.target, overwrite=options.overwrite or manifest.owns(task.target))
+    return Result(task, Outcome.DONE, made.converted)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -35,9 +36,20 @@ def run_tasks(
         typer.Exit: After Ctrl-C.
     """
     codec.layout(options.window)
+    with watched(len(tasks)) as progress:
+        return run(codec, tasks, options, how, manifest=manifest, progress=progress)
+
+
+@contextmanager
+def watched(files: int) -> Iterator[Progress]:
+    """A progress bar of so many files around a job, and words when it is interrupted.
+
+    Raises:
+        typer.Exit: After Ctrl-C.
+    """
     try:
         with progress_bar() as bar:
-            return run(codec, tasks, options, how, manifest=manifest, progress=_progress(bar, len(tasks)))
+            yield _progress(bar, files)
     except KeyboardInterrupt:
         say("stopped; finished files stay, and nothing is left half written")
         raise typer.Exit(_INTERRUPTED) from None

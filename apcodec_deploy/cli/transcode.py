@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from apcodec_deploy.audio.writer import AudioFormat
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.console import print_json, result, say
-from apcodec_deploy.cli.conversion import report, run_tasks
+from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.cli.conversion import report
+from apcodec_deploy.cli.executors import EXECUTORS, LOCAL, Job, run_here, run_on_cluster
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task, plan_folder
-from apcodec_deploy.transcoding.job import JobOptions
 from apcodec_deploy.transcoding.listing import plan_list, read_list
-from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.naming import CODES, TARGETS
-from apcodec_deploy.transcoding.pipeline import open_pipeline
-from apcodec_deploy.transcoding.record import Settings
-from apcodec_deploy.transcoding.stats import JobStats
 
 
 def transcode(
@@ -62,6 +58,12 @@ def transcode(
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds without a byte from a file until it counts as failed.")
     ] = 300.0,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local, or ray: one actor per device of a cluster.")
+    ] = LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="Of a Ray cluster; else one is started on this machine.")
+    ] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Say where the time went: who waited for whom.")] = False,
     overwrite: shared.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
@@ -76,6 +78,8 @@ def transcode(
     """
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
+    if executor not in EXECUTORS:
+        raise ApcodecError(f"--executor {executor}: expected one of {', '.join(EXECUTORS)}")
     if to == CODES and (subtype or salvage):
         raise ApcodecError("--subtype and --salvage are about audio, which --to apc does not write")
     form = None if to == CODES else AudioFormat.of(to, subtype)
@@ -84,27 +88,19 @@ def transcode(
         _print_plan(tasks, overwrite=overwrite, json=json)
         return
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
-    backend_options = BackendOptions(name=backend, precision=precision, threads=threads, engines=engines)
-    pipeline = open_pipeline(model, backend_options, files=len(tasks), devices=device, jobs=jobs, batch=batch)
-    with pipeline.codec as codec:
-        settings = Settings(
-            model=codec.fingerprint,
-            backend=codec.backend.name,
-            precision=codec.backend.precision,
-            to=to,
-            subtype=None if form is None else form.subtype,
-            window=window,
-            salvage=salvage,
-        )
-        how = JobOptions(jobs=pipeline.jobs, skip_existing=True, patience=timeout)
-        with Manifest.open(output, settings, fresh=overwrite) as manifest:
-            done = run_tasks(codec, tasks, options, how, manifest=manifest)
-    account = JobStats(report=done, jobs=pipeline.jobs, lanes=pipeline.lanes, account=pipeline.backend.account)
-    about: dict[str, Any] = {"model": settings.model, "backend": settings.backend, "precision": settings.precision}
-    if stats:
-        for line in account.lines():
-            say(line)
-        about["stats"] = account.to_dict()
+    job = Job(
+        model=model,
+        backend=BackendOptions(name=backend, precision=precision, threads=threads, engines=engines),
+        devices=device,
+        tasks=tasks,
+        options=options,
+        output=output,
+        jobs=jobs,
+        batch=batch,
+        patience=timeout,
+        stats=stats,
+    )
+    done, about = run_here(job) if executor == LOCAL else run_on_cluster(job, ray_address)
     report(done, json=json, extra=about)
 
 

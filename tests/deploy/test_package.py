@@ -30,7 +30,7 @@ MAY_IMPORT = {
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
 HEAVY = (
     *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
-    *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av"),
+    *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av", "ray", "pandas"),
 )
 
 WITHOUT = f"""

@@ -20,7 +20,6 @@ from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.job import JobOptions
 from apcodec_deploy.transcoding.manifest import Manifest
-from apcodec_deploy.transcoding.naming import CODES
 from apcodec_deploy.transcoding.pipeline import open_pipeline
 from apcodec_deploy.transcoding.record import Settings
 from apcodec_deploy.transcoding.report import Report
@@ -65,7 +64,7 @@ class Job:
             model=codec.fingerprint,
             backend=codec.backend.name,
             precision=codec.backend.precision,
-            to=CODES if form is None else form.name,
+            to=self.options.to,
             subtype=None if form is None else form.subtype,
             window=None if self.options.window is None else str(self.options.window),
             salvage=self.options.salvage,

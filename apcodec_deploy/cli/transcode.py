@@ -18,7 +18,7 @@ from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task, plan_folder
 from apcodec_deploy.transcoding.listing import plan_list, read_list
-from apcodec_deploy.transcoding.naming import CODES, TARGETS
+from apcodec_deploy.transcoding.naming import ARRAYS, CODES, TARGETS
 
 
 def transcode(
@@ -80,14 +80,15 @@ def transcode(
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
     if executor not in EXECUTORS:
         raise ApcodecError(f"--executor {executor}: expected one of {', '.join(EXECUTORS)}")
-    if to == CODES and (subtype or salvage):
-        raise ApcodecError("--subtype and --salvage are about audio, which --to apc does not write")
-    form = None if to == CODES else AudioFormat.of(to, subtype)
+    audio = to not in (CODES, ARRAYS)
+    if not audio and (subtype or salvage):
+        raise ApcodecError(f"--subtype and --salvage are about audio, which --to {to} does not write")
+    form = AudioFormat.of(to, subtype) if audio else None
     tasks = plan_folder(source, output, to) if files_from is None else _listed(files_from, source, output, to)
     if dry_run:
         _print_plan(tasks, overwrite=overwrite, json=json)
         return
-    options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
+    options = ConversionOptions(form=form, arrays=to == ARRAYS, window=window, overwrite=overwrite, salvage=salvage)
     job = Job(
         model=model,
         backend=BackendOptions(name=backend, precision=precision, threads=threads, engines=engines),

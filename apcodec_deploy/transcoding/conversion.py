@@ -21,7 +21,7 @@ from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.codec import Codec, WindowLength
 from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import written_whole
-from apcodec_deploy.transcoding.naming import is_codes
+from apcodec_deploy.transcoding.naming import ARRAYS, CODES, is_codes
 from apcodec_deploy.transcoding.watch import Stage, Watch
 
 
@@ -31,15 +31,22 @@ class ConversionOptions:
 
     Attributes:
         form: The audio format to write, or None to write codes.
+        arrays: Write codes as ``.npy`` of (C, Q, L) uint16 instead of ``.apc``.
         window: See ``Codec.encode``.
         overwrite: Replace outputs that exist.
         salvage: Decode damaged codes as far as they go.
     """
 
     form: AudioFormat | None
+    arrays: bool = False
     window: WindowLength = None
     overwrite: bool = False
     salvage: bool = False
+
+    @property
+    def to(self) -> str:
+        """The kind of what is written: one of ``TARGETS``."""
+        return self.form.name if self.form else ARRAYS if self.arrays else CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +148,12 @@ class _Way:
         if is_codes(source):
             if self.span is not None:
                 raise AudioError(f"{source} holds codes, of which 'apcodec slice' makes parts")
-            return self._copy_codes(source, target) if form is None else self._decode(source, target, form)
+            if form is None:
+                return (self._unpack_codes if self.options.arrays else self._copy_codes)(source, target)
+            return self._decode(source, target, form)
         with open_audio(source) as reader:
+            if form is None and self.options.arrays:
+                return self._write_array(self._all_codes(reader), target)
             if form is None:
                 with target.open("wb") as file:
                     return self.write_codes(reader, file)
@@ -180,6 +191,18 @@ class _Way:
                     writer.write(block)
                 self.watch.heard(codes.share * block.shape[1] / header.sample_rate)
         return _converted(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
+
+    def _unpack_codes(self, source: Path, target: Path) -> Converted:
+        with open_codes(source) as reader:
+            self.codec.check(reader.header)
+            blocks = self.watch.each(Stage.READING, reader.chunks())
+            return self._write_array(_Codes(reader.header, blocks, [], share=1), target)
+
+    def _write_array(self, codes: _Codes, target: Path) -> Converted:
+        array = np.concatenate(list(codes.blocks), axis=2).astype(np.uint16)
+        with self.watch.during(Stage.WRITING), target.open("wb") as file:
+            np.save(file, array)
+        return _converted(codes.header)
 
     def _copy_codes(self, source: Path, target: Path) -> Converted:
         """Codes of this model stay as they are once every chunk of them was checked."""

@@ -12,7 +12,6 @@ from apcodec_deploy.files import partially_written
 from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted, convert_into
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.manifest import now
-from apcodec_deploy.transcoding.naming import CODES
 from apcodec_deploy.transcoding.record import FileRecord, SourceState, checksum
 from apcodec_deploy.transcoding.watch import Stage, Watch
 
@@ -87,7 +86,7 @@ def record_of(
         model=codec.fingerprint,
         backend=codec.backend.name,
         precision=codec.backend.precision,
-        to=CODES if options.form is None else options.form.name,
+        to=options.to,
         output=output,
         bytes=size,
         sha256=digest,

@@ -1,6 +1,7 @@
 """What an output is called. A name follows from the input's name alone, never from what else is there.
 
 to codes         a.flac      -> a.flac.apc
+to arrays        a.flac      -> a.flac.npy;  a.flac.apc -> a.flac.npy
 from codes       a.flac.apc  -> a.flac (to flac), a.flac.wav (to wav)
 audio to audio   a.flac      -> a.flac.wav;  a.wav -> a.wav
 """
@@ -14,7 +15,9 @@ from apcodec_deploy.audio.writer import FORMATS
 
 CODES = "apc"
 CODES_SUFFIX = f".{CODES}"
-TARGETS = (*FORMATS, CODES)
+ARRAYS = "npy"
+"""Codes as plain arrays, which say nothing of rate and length: the manifest does."""
+TARGETS = (*FORMATS, CODES, ARRAYS)
 INPUT_SUFFIXES = READABLE | {CODES_SUFFIX}
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from apcodec_deploy.audio.opening import open_audio
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES
 from apcodec_deploy.bitstream.reader import open_codes
@@ -18,7 +20,7 @@ from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import ApcodecError, ManifestError, ModelMismatchError
 from apcodec_deploy.files import in_use
 from apcodec_deploy.transcoding.manifest import MANIFEST, History
-from apcodec_deploy.transcoding.naming import is_codes, is_input
+from apcodec_deploy.transcoding.naming import ARRAYS, is_codes, is_input
 from apcodec_deploy.transcoding.record import FileRecord, checksum
 
 
@@ -151,6 +153,8 @@ def _foreign(path: Path, record: FileRecord) -> str | None:
 
 def _decoding_problem(codec: Codec, path: Path, record: FileRecord) -> str | None:
     """What is wrong with what a result decodes to."""
+    if record.to == ARRAYS:
+        return _array_problem(codec, path, record)
     try:
         samples = 0
         if is_codes(path):
@@ -171,6 +175,21 @@ def _decoding_problem(codec: Codec, path: Path, record: FileRecord) -> str | Non
             f"decodes to {samples} samples at {form[0]} Hz on {form[1]} channels; "
             f"its source had {record.samples} at {record.sample_rate} on {record.channels}"
         )
+    return None
+
+
+def _array_problem(codec: Codec, path: Path, record: FileRecord) -> str | None:
+    """What is wrong with an array of codes."""
+    try:
+        codes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        return f"is no array that can be read: {error}"
+    if codes.dtype != np.uint16 or codes.ndim != 3 or codes.shape[:2] != (record.channels, codec.num_codebooks):
+        return (
+            f"holds {codes.dtype} {list(codes.shape)}; uint16 ({record.channels}, {codec.num_codebooks}, …) is expected"
+        )
+    if codes.max() >= codec.codebook_size:
+        return f"holds the code {codes.max()}; this model has 0 to {codec.codebook_size - 1}"
     return None
 
 

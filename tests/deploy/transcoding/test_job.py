@@ -145,6 +145,23 @@ def test_codes_of_this_model_are_copied_and_others_are_refused(codec: Codec, tmp
     assert files(tmp_path / "out") == {"a.apc": (source / "a.apc").read_bytes()}
 
 
+def test_codes_become_arrays_from_audio_and_from_codes(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    wav(tmp_path / "in" / "a.wav", np.stack([speech, speech[::-1]], axis=1), 44_100, "FLOAT")
+    encoded = codec.encode(np.stack([speech, speech[::-1]]), 44_100)
+    encoded.save(tmp_path / "in" / "b.apc")
+    tasks = plan_folder(tmp_path / "in", tmp_path / "out", "npy")
+    arrays = ConversionOptions(form=None, arrays=True)
+    assert arrays.to == "npy"
+    report = run(codec, tasks, arrays)
+    assert [
+        (result.converted.samples, result.converted.sample_rate) for result in report.results if result.converted
+    ] == [(len(speech), 44_100)] * 2
+    for name in ("a.wav.npy", "b.npy"):
+        array = np.load(tmp_path / "out" / name)
+        assert array.dtype == np.uint16
+        np.testing.assert_array_equal(array, encoded.codes)
+
+
 def test_salvage_silences_what_is_damaged(codec: Codec, tmp_path: Path, speech: Audio) -> None:
     encoded = codec.encode(np.tile(speech, 3))
     encoded.save(tmp_path / "a.apc")

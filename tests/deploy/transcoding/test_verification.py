@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -29,13 +30,12 @@ Audio = NDArray[np.float32]
 
 
 def transcode(codec: Codec, source: Path, out: Path, to: str = "apc") -> None:
-    form = None if to == "apc" else AudioFormat.of(to)
+    form = None if to in ("apc", "npy") else AudioFormat.of(to)
     settings = Settings(model=codec.fingerprint, backend=codec.backend.name, precision="float32", to=to)
     with Manifest.open(out, settings, fresh=False) as manifest:
-        run(
-            codec, plan_folder(source, out, to), ConversionOptions(form=form), JobOptions(jobs=2, skip_existing=True),
-            manifest=manifest,
-        )  # fmt: skip
+        options = ConversionOptions(form=form, arrays=to == "npy")
+        how = JobOptions(jobs=2, skip_existing=True)
+        run(codec, plan_folder(source, out, to), options, how, manifest=manifest)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,35 @@ def test_deep_decodes_what_the_checksum_lets_pass(codec: Codec, tmp_path: Path, 
         assert not found(tmp_path / to).problems
         (problem,) = found(tmp_path / to, codec).problems.values()
         assert "9000 samples" in problem and "9001" in problem
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((1, 4, 29), np.int64), "holds int64"),
+        (np.zeros((4, 29), np.uint16), r"uint16 \[4, 29\]"),
+        (np.full((1, 4, 29), 1024, np.uint16), "the code 1024"),
+        (np.array({}), "no array that can be read"),
+        (np.zeros((1, 4, 29), np.uint16), None),
+    ],
+)
+def test_deep_looks_into_arrays(
+    codec: Codec, tmp_path: Path, speech: Audio, array: NDArray[np.generic], words: str | None
+) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "a.wav", speech[:9000], 48_000)
+    transcode(codec, tmp_path / "in", tmp_path / "out", "npy")
+    assert not found(tmp_path / "out", codec).problems
+    path, manifest = tmp_path / "out" / "a.wav.npy", tmp_path / "out" / "manifest.jsonl"
+    before = path.read_bytes()
+    np.save(path, array)
+    text = manifest.read_text().replace(
+        hashlib.sha256(before).hexdigest(), hashlib.sha256(path.read_bytes()).hexdigest()
+    )
+    manifest.write_text(text.replace(f'"bytes": {len(before)}', f'"bytes": {path.stat().st_size}'))
+    problems = list(found(tmp_path / "out", codec).problems.values())
+    assert len(problems) == (words is not None)
+    assert words is None or re.search(words, problems[0])
 
 
 def test_another_models_codec_cannot_check_deeply(out: Path, bundles: dict[str, Path]) -> None:

@@ -44,7 +44,7 @@ def make(codec: Codec, task: Task, options: ConversionOptions, output: str, watc
     state: SourceState | None = None
     try:
         with watch.during(Stage.READING):
-            state = SourceState.of(task.source)
+            state = SourceState.of(task.source, watch.alive)
         with partially_written(task.target) as partial:
             converted = convert_into(codec, task.source, partial, options, watch, span=task.span)
             if not state.untouched(task.source):

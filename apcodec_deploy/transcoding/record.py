@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,15 +59,19 @@ class SourceState:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> SourceState:
+    def of(cls, path: Path, step: Callable[[], None] = lambda: None) -> SourceState:
         """The state of a file, all of which is read.
+
+        Args:
+            path: The file.
+            step: Called for every megabyte; may raise to stop.
 
         Raises:
             AudioError: It cannot be read.
         """
         with open_input(path) as file:
             stat = os.fstat(file.fileno())
-            return cls(size=stat.st_size, modified=stat.st_mtime_ns, sha256=checksum(file))
+            return cls(size=stat.st_size, modified=stat.st_mtime_ns, sha256=checksum(file, step))
 
     def unchanged(self, path: Path) -> bool:
         """Whether a file is what it was: by size and time, and where those differ by its bytes.
@@ -171,9 +176,10 @@ class FileRecord:
         return cls(**values)
 
 
-def checksum(file: BinaryIO) -> str:
+def checksum(file: BinaryIO, step: Callable[[], None] = lambda: None) -> str:
     """SHA-256 of what is left of a file, in hex."""
     digest = hashlib.sha256()
     while data := file.read(_CHUNK):
         digest.update(data)
+        step()
     return digest.hexdigest()

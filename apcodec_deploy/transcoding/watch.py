@@ -58,6 +58,11 @@ class Watch:
                     return
             yield block
 
+    def alive(self) -> None:
+        """Tell of a step within a stage, so that a long one does not look like one that stalls; may raise to stop."""
+        self._turn_to(self._now[0])
+        self.heard(0.0)
+
     def stalled(self, stage: Stage, seconds: float) -> bool:
         """Whether a stage has lasted longer than so many seconds by now."""
         now, since = self._now

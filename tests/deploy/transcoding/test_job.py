@@ -238,6 +238,73 @@ def test_a_command_that_is_interrupted_says_so_and_cleans_up(
     assert list(files(tmp_path / "out")) == ["manifest.jsonl"]
 
 
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_interrupt_does_not_wait(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    """The first one waits for what is under way, here a codec that takes its time."""
+    wav(tmp_path / "in" / "a.wav", speech)
+    computing, release = threading.Event(), threading.Event()
+
+    class Slow:
+        batch_limit, name, precision = 1, "slow", "float32"
+
+        def encode(self, audio: Audio) -> NDArray[np.int32]:
+            computing.set()
+            release.wait(30)
+            return codec.backend.encode(audio)
+
+    def interrupt() -> None:
+        computing.wait()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(Codec(codec.bundle, Slow()), plan_folder(tmp_path / "in", tmp_path / "out", "apc"), CODES)  # type: ignore[arg-type]
+    assert time.monotonic() - begun < 20
+    release.set()
+    while list((tmp_path / "out").iterdir()):  # what it was at is stopped and cleaned up after all
+        assert time.monotonic() - begun < 25
+        time.sleep(0.05)
+
+
+def test_names_are_what_they_are(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    source = tmp_path / "in"
+    names = [
+        "-rf.wav",
+        " sp ace .wav",
+        "ünï.wav",
+        "new\nline.wav",
+        "quo'te\".wav",
+        "per%cent.wav",
+        "%2E.wav",
+        "…/deep.wav",
+    ]
+    names.append(os.fsdecode(b"caf\xe9.wav"))
+    for name in names:
+        (source / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+        wav(tmp_path / "clip.wav", speech[:5000]).rename(source / "x" / name)
+    (source / "loop").symlink_to(source)
+    (source / "empty").mkdir()
+    report = run(codec, plan_folder(source, tmp_path / "out", "apc"), CODES, JobOptions(jobs=2))
+    assert not report.of(Outcome.FAILED)
+    assert sorted(files(tmp_path / "out")) == sorted(f"x/{name}.apc" for name in names)
+
+
+def test_nothing_is_written_out_of_the_output_folder(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    for name in ("a/1.wav", "b/2.wav", "3.wav"):
+        wav(tmp_path / "in" / name, speech[:5000])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out" / "3.wav.apc").symlink_to(tmp_path / "elsewhere" / "3")
+    report = run(codec, plan_folder(tmp_path / "in", tmp_path / "out", "apc"), CODES)
+    assert [str(result.outcome) for result in report.results] == ["failed", "failed", "done"]
+    assert "through a link" in str(report.results[1].reason)
+    assert files(tmp_path / "elsewhere") == {}
+
+
 def test_a_bug_in_one_conversion_is_one_failure(
     codec: Codec, tmp_path: Path, speech: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,17 @@ def test_an_error_ends_its_stage() -> None:
     assert watch.stalled(Stage.CODING, -1)
 
 
+def test_a_long_stage_of_many_steps_has_not_stalled() -> None:
+    heard: list[float] = []
+    watch = Watch(heard.append)
+    with watch.during(Stage.READING):
+        for _ in range(4):
+            time.sleep(0.02)
+            watch.alive()
+        assert not watch.stalled(Stage.READING, 0.06)
+    assert heard == [0.0] * 4 and watch.seconds[Stage.READING] >= 0.08
+
+
 def test_a_stage_that_lasts_has_stalled() -> None:
     watch = Watch()
     with watch.during(Stage.READING):

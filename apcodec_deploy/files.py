@@ -35,13 +35,12 @@ def partially_written(target: Path) -> Iterator[Path]:
     """
     partial = partial_path(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-    except BaseException as error:
+        with _errors_of(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+    except BaseException:
         with suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError):
-            raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
         raise
 
 
@@ -53,10 +52,9 @@ def put_in_place(target: Path, *, overwrite: bool) -> None:
     """
     partial = partial_path(target)
     try:
-        _check_target(target, overwrite=overwrite)
-        _put(partial, target, overwrite=overwrite)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        with _errors_of(target):
+            _check_target(target, overwrite=overwrite)
+            _put(partial, target, overwrite=overwrite)
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -86,14 +84,22 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
         # Not the target's name with something added, which could be longer than a name may be.
         temporary = target.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _put(temporary, target, overwrite=overwrite)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        with _errors_of(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _put(temporary, target, overwrite=overwrite)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def _errors_of(target: Path) -> Iterator[None]:
+    """The system's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:

@@ -15,7 +15,8 @@
     ├── ExportError              a graph that could not be made or does not agree with its model
     ├── ManifestError            a job's manifest that is damaged or of a later version
     ├── MissingDependencyError   an optional package that is not installed
-    └── OutputError              a result that cannot be put where it should go
+    ├── OutputError              a result that cannot be put where it should go
+    └── TrainingError            a training run that cannot start, or cannot go on
 
 A message says what was found, what was expected and what to do. Only the command line turns these into one line
 and an exit code; anything else that is raised is a bug and keeps its traceback.
@@ -89,6 +90,10 @@ class MissingDependencyError(ApcodecError):
 
 class OutputError(ApcodecError):
     """A result that cannot be put where it should go."""
+
+
+class TrainingError(ApcodecError):
+    """A training run that cannot start, or cannot go on."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from apcodec_deploy.errors import CheckpointError
 from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.model.network import Decoder, Encoder
-from apcodec_export.network import NetworkConfig, detect
+from apcodec_export.network import NetworkConfig
+from apcodec_export.published import detect
 
 _PARTS = ("encoder", "decoder")
 

@@ -20,17 +20,19 @@ PACKAGES = {
     "apcodec_export": ROOT / "export" / "apcodec_export",
     "apcodec_engines": ROOT / "engines" / "apcodec_engines",
     "apcodec_benchmarks": ROOT / "benchmarks" / "apcodec_benchmarks",
+    "apcodec_training": ROOT / "training" / "apcodec_training",
 }
 MAY_IMPORT = {
     "apcodec_deploy": {"apcodec_deploy"},
     "apcodec_export": {"apcodec_deploy", "apcodec_export"},
     "apcodec_engines": {"apcodec_deploy", "apcodec_engines"},
     "apcodec_benchmarks": {"apcodec_deploy", "apcodec_export", "apcodec_benchmarks"},
+    "apcodec_training": {"apcodec_deploy", "apcodec_export", "apcodec_benchmarks", "apcodec_training"},
 }
 RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", "typer"}
 HEAVY = (
     *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
-    *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av", "ray", "pandas"),
+    *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av", "ray", "pandas", "tensorboard"),
 )
 
 WITHOUT = f"""
@@ -99,6 +101,7 @@ def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
         "apcodec_benchmarks.commands.group",
         "apcodec_benchmarks.requests",
         "apcodec_benchmarks.workers.host",
+        "apcodec_training.commands",
     ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:
@@ -113,6 +116,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
         ["--help"],
         *([command, "--help"] for command in ("bench", "build", "decode", "doctor", "encode", "export", "inspect")),
         ["transcode", "--help"],
+        ["train", "--help"],
         *(["bench", command, "--help"] for command in ("rtf", "quality", "windows", "compare", "table")),
         ["doctor"],
         ["transcode", str(ROOT / "examples" / "speech_german_22k.wav"), "out", "--to", "apc"],

@@ -17,7 +17,8 @@ from apcodec_deploy.errors import CheckpointError
 from apcodec_export.checkpoint import random_checkpoint
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.model.transforms import Istft, Stft
-from apcodec_export.network import NetworkConfig, detect
+from apcodec_export.network import NetworkConfig
+from apcodec_export.published import detect
 
 Shapes = dict[str, tuple[int, ...]]
 

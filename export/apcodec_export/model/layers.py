@@ -64,7 +64,8 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, 1, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        rms = (x * x).mean(dim=1, keepdim=True).sqrt()
+        # Unlike the square root of a mean, this has a gradient where a channel is silent: zero.
+        rms = torch.linalg.vector_norm(x, dim=1, keepdim=True) * x.shape[1] ** -0.5
         scale = rms / (rms.mean(dim=2, keepdim=True) + GRN_EPS * x.shape[1] ** -0.5)
         scaled: Tensor = x * (1 + self.gamma * scale)
         return scaled + self.beta

@@ -122,10 +122,14 @@ class Decoder(_Backbones):
         pha = self.phase(self.PHA_Decoder_upsample_input_conv(hidden))
         return logamp, self.PHA_Decoder_output_R_conv(pha), self.PHA_Decoder_output_I_conv(pha)
 
-    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        logamp, r, i = self.heads(latent)
+    @staticmethod
+    def parts(logamp: Tensor, r: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary parts of what the heads say, each (B, F, ratio x L)."""
         amplitude = logamp.clamp(max=MAX_LOG_AMPLITUDE).exp()
         length = (r * r + i * i).sqrt()
         undirected = length == 0
         scale = amplitude / torch.where(undirected, torch.ones_like(length), length)
         return torch.where(undirected, amplitude, r * scale), i * scale
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parts(*self.heads(latent))

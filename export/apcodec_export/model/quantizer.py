@@ -24,16 +24,26 @@ class VectorQuantizer(nn.Module):
         self.out_proj = WeightNormConv1d(config.codebook_dim, config.latent_dim, 1) if config.projections else None
         self.codebook = nn.Embedding(config.codebook_size, config.codebook_dim)
 
-    def search(self, residual: Tensor) -> Tensor:
-        """Codes (B, L) of a residual (B, D, L); the lowest index wins a tie."""
-        encoded = self.in_proj(residual) if self.in_proj is not None else residual
-        cosine = F.normalize(encoded, dim=1).transpose(1, 2) @ F.normalize(self.codebook.weight, dim=1).T
+    def project(self, residual: Tensor) -> Tensor:
+        """What is searched for: a residual (B, D, L) in the codebook's own channels."""
+        return self.in_proj(residual) if self.in_proj is not None else residual  # type: ignore[no-any-return]
+
+    def nearest(self, projected: Tensor) -> Tensor:
+        """Codes (B, L) of a projected residual; the lowest index wins a tie."""
+        cosine = F.normalize(projected, dim=1).transpose(1, 2) @ F.normalize(self.codebook.weight, dim=1).T
         return cosine.argmax(dim=2)
+
+    def expand(self, vectors: Tensor) -> Tensor:
+        """Codebook vectors in the latent's channels (B, D, L)."""
+        return self.out_proj(vectors) if self.out_proj is not None else vectors  # type: ignore[no-any-return]
+
+    def search(self, residual: Tensor) -> Tensor:
+        """Codes (B, L) of a residual (B, D, L)."""
+        return self.nearest(self.project(residual))
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """What codes (B, L) stand for: (B, D, L). The *raw* codebook vector, projected out with its bias."""
-        vectors = self.codebook(codes).transpose(1, 2)
-        return self.out_proj(vectors) if self.out_proj is not None else vectors  # type: ignore[no-any-return]
+        return self.expand(self.codebook(codes).transpose(1, 2))
 
 
 class ResidualVectorQuantizer(nn.Module):
@@ -46,24 +56,26 @@ class ResidualVectorQuantizer(nn.Module):
     def encode(self, latent: Tensor) -> Tensor:
         """Codes (B, Q, L) int64 of a latent (B, D, L)."""
         codes = []
-        for quantizer in self._stages():
+        for quantizer in self.stages:
             codes.append(quantizer.search(latent))
             latent = latent - quantizer.dequantize(codes[-1])
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """The quantized latent (B, D, L) of codes (B, Q, L)."""
-        stages = enumerate(self._stages())
+        stages = enumerate(self.stages)
         return torch.stack([quantizer.dequantize(codes[:, q]) for q, quantizer in stages]).sum(dim=0)
 
-    def _stages(self) -> list[VectorQuantizer]:
+    @property
+    def stages(self) -> list[VectorQuantizer]:
+        """The codebooks in turn."""
         return [module for module in self.quantizers if isinstance(module, VectorQuantizer)]
 
     @torch.no_grad()
     def tables(self) -> nn.ParameterList:
         """What every code stands for, Q times (K, D): codebook and output projection in one."""
-        entries = torch.arange(self._stages()[0].codebook.num_embeddings)[None]
-        return _constants(stage.dequantize(entries)[0].T for stage in self._stages())
+        entries = torch.arange(self.stages[0].codebook.num_embeddings)[None]
+        return _constants(stage.dequantize(entries)[0].T for stage in self.stages)
 
     @torch.no_grad()
     def scorers(self) -> tuple[nn.ParameterList, nn.ParameterList]:
@@ -73,7 +85,7 @@ class ResidualVectorQuantizer(nn.Module):
         needs no normalising.
         """
         weights, biases = [], []
-        for stage in self._stages():
+        for stage in self.stages:
             entries = F.normalize(stage.codebook.weight, dim=1)
             if stage.in_proj is None:
                 weights.append(entries.T)

@@ -22,6 +22,7 @@ from apcodec_deploy.errors import ApcodecError, DeviceError
 
 COMMANDS = (
     *("bench", "build", "concat", "decode", "doctor", "encode", "export", "inspect", "pack", "slice", "transcode"),
+    "train",
     "verify",
 )
 

@@ -1,0 +1,105 @@
+"""``apcodec train``. Imports nothing heavy, so that ``--help`` works without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apcodec_deploy.cli.console import progress_bar, say
+from apcodec_deploy.errors import TrainingError, require
+
+
+def train(
+    audio: Annotated[Path, typer.Argument(help="Folder of audio, at any depth.", metavar="AUDIO_DIR", readable=False)],
+    output: Annotated[
+        Path, typer.Argument(help="Folder for checkpoints, curves and sound.", metavar="OUT_DIR", readable=False)
+    ],
+    preset: Annotated[
+        str | None, typer.Option(help="'paper' (the published recipe, the default) or 'demo' (small compute).")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML or JSON file with what to change of the preset.", readable=False)
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Start from the weights of a published checkpoint folder.", metavar="DIR", readable=False),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder to validate with; else files are kept apart.", metavar="DIR", readable=False),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the config's.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; else PyTorch's choice.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of OUT_DIR.")] = False,
+) -> None:
+    """Train a codec on a folder of audio, by the paper's recipe.
+
+    OUT_DIR gets checkpoints in the published layout, which 'apcodec export OUT_DIR BUNDLE' deploys, losses.csv,
+    validation.csv and TensorBoard logs. Files that cannot be read are listed in skipped.txt. Ctrl-C saves a checkpoint;
+    --resume goes on as if nothing had happened. On several GPUs: torchrun --nproc-per-node 4 -m apcodec_training ...
+    """
+    for module in ("torch", "safetensors", "transformers", "tensorboard", "pystoi"):
+        require(module, extra="train")
+    import torch
+
+    from apcodec_export.checkpoint import CheckpointFiles
+    from apcodec_training.material import Material
+    from apcodec_training.presets import preset as preset_named
+    from apcodec_training.presets import read_config
+    from apcodec_training.processes import processes
+    from apcodec_training.run_folder import RunFolder
+    from apcodec_training.training import Reporting, Training
+
+    if threads:
+        torch.set_num_threads(threads)
+    folder = RunFolder(output)
+    if resume and (preset or start):
+        raise TrainingError("--resume goes on with the preset and the weights of OUT_DIR; leave --preset and --start out")
+    if not resume and folder.steps:
+        raise TrainingError(f"{output} holds checkpoints; --resume goes on from them, or name another folder")
+    chosen = preset_named(preset or "paper")
+    if resume:
+        chosen = chosen.changed(folder.read_config(), str(output / "training.json"))
+    if config is not None:
+        chosen = chosen.changed(read_config(config), str(config))
+    if steps is not None:
+        chosen = chosen.changed({"run": {"steps": steps}}, "--steps")
+
+    with processes(device) as here, progress_bar() as bar:
+        first = here.rank == 0
+        task = bar.add_task("looking at files", total=None, visible=first)
+
+        def looked(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        def stepped(done: int, losses: dict[str, float]) -> None:
+            told: dict[str, Any] = {"mel": losses["mel_l1"], "total": losses["total"]}
+            text = ", ".join(f"{name} {value:.3g}" for name, value in told.items())
+            bar.update(task, description=f"training ({text})", completed=done, total=chosen.run.steps)
+
+        material = Material.find(
+            audio, validation=validation, clips=chosen.data.validation_clips, seed=chosen.run.seed, progress=looked
+        )
+        if first:
+            folder.open()
+            hours = sum(each.seconds for each in material.training) / 3600
+            say(
+                f"{len(material.training)} files to train on ({hours:.2f} h), {len(material.validation)} to validate "
+                f"with, {len(material.skipped)} skipped; {here.world} × {here.device}"
+            )
+        training = Training(
+            chosen,
+            material,
+            folder,
+            here,
+            resume=resume,
+            start=CheckpointFiles.find(start) if start is not None else None,
+            reporting=Reporting(looking=looked, step=stepped, say=say if first else lambda line: None),
+        )
+        training.run()
+        folder.close()
+    if first:
+        say(f"{output}: trained to step {training.done}; deploy it with: apcodec export {output} BUNDLE")

@@ -1,0 +1,299 @@
+"""Everything that a training run can be told, as frozen sections with the published code's values as defaults."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from apcodec_deploy.errors import CheckpointError, TrainingError
+from apcodec_export.network import PUBLISHED_48K, NetworkConfig
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossWeights:
+    """What each term of the generator's loss is multiplied by; see ``losses.py`` for the terms.
+
+    45 L_A + 100 (L_IP + L_GD + L_PTD) + 20 (L_C + 2.25 (L_R + L_I)) + 45 MelL1 + 45 MelMSE + 10 codebook + 2.5 commitment
+    + the adversarial and feature-matching terms, those of the multi-resolution discriminators weighted 0.1 (published
+    ``train.py``). The discriminators' own loss weighs the resolutions as ``resolution_adversarial`` does.
+    """
+
+    amplitude: float = 45.0
+    instantaneous_phase: float = 100.0
+    group_delay: float = 100.0
+    phase_time_difference: float = 100.0
+    stft_consistency: float = 20.0
+    real_l1: float = 45.0
+    imag_l1: float = 45.0
+    mel_l1: float = 45.0
+    mel_mse: float = 45.0
+    codebook: float = 10.0
+    commitment: float = 2.5
+    period_adversarial: float = 1.0
+    period_features: float = 1.0
+    resolution_adversarial: float = 0.1
+    resolution_features: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self, *(each.name for each in fields(self)), zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """What a batch is made of.
+
+    Attributes:
+        segment_samples: Samples of a segment at the model's rate; the published 7960 are 200 frames, 25 latents.
+        batch_size: Segments of a batch, over all processes together.
+        workers: Processes that read files; 0 reads them in the training process. They do not change what is read.
+        gain_db: Least and most by which a segment's level is changed, at random; a segment is never driven past full
+            scale.
+        validation_clips: Files kept for validation.
+        validation_seconds: How much of each of those is coded.
+    """
+
+    segment_samples: int = 7960
+    batch_size: int = 16
+    workers: int = 2
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    validation_clips: int = 8
+    validation_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "segment_samples", "batch_size", "validation_seconds")
+        _positive(self, "workers", "validation_clips", zero=True)
+        if not self.gain_db[0] <= self.gain_db[1]:
+            raise TrainingError(f"data.gain_db is {list(self.gain_db)}; the least comes first, then the most")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserConfig:
+    """AdamW, and how its rate goes.
+
+    Attributes:
+        schedule: ``epochs`` multiplies the rate by ``decay`` after every epoch (published); ``cosine`` lets it fall
+            along half a cosine to ``final_share`` of it at the last step, which short runs need.
+        warmup_steps: Steps over which the rate rises from zero.
+        codebook_rate: Rate of the codebooks' entries as a multiple of ``learning_rate``; 1 is as published. Adam moves an
+            entry by no more than the rate in a step, so that at 1 a latent that grows fast leaves its codebooks behind.
+        gradient_norm: Longest gradient of the generator; 0 leaves it as it is (published).
+    """
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.8
+    beta2: float = 0.99
+    weight_decay: float = 0.01
+    schedule: Literal["epochs", "cosine"] = "epochs"
+    decay: float = 0.999
+    final_share: float = 0.02
+    warmup_steps: int = 0
+    codebook_rate: float = 1.0
+    gradient_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate", "decay", "codebook_rate")
+        _positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"optimiser.{name} is {getattr(self, name)}; at least 0 and less than 1 is expected")
+
+    def rate(self, step: int, epoch: int, steps: int) -> float:
+        """The learning rate of a step, counted from 0, of ``steps`` in all."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if self.schedule == "epochs":
+            return float(self.learning_rate * warm * self.decay**epoch)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return self.learning_rate * warm * (self.final_share + (1 - self.final_share) * fall)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscriminatorConfig:
+    """The two families of discriminators. They are built only where a loss weight asks for them.
+
+    Attributes:
+        first_step: Step from which they train and judge.
+        periods: Of the multi-period discriminators.
+        period_channels: Of their first layer; the others have 4, 16, 32 and 32 times as many.
+        resolutions: (n_fft, hop, window) of the multi-resolution discriminators.
+        resolution_channels: Of their layers.
+    """
+
+    first_step: int = 0
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    period_channels: int = 32
+    resolutions: tuple[tuple[int, int, int], ...] = ((512, 20, 160), (1024, 40, 320), (2048, 80, 640))
+    resolution_channels: int = 64
+
+    def __post_init__(self) -> None:
+        _positive(self, "period_channels", "resolution_channels")
+        _positive(self, "first_step", zero=True)
+        if any(period < 1 for period in self.periods):
+            raise TrainingError(f"discriminators.periods are {list(self.periods)}; positive ones are expected")
+        for n_fft, hop, window in self.resolutions:
+            if not 0 < hop <= window <= n_fft:
+                raise TrainingError(
+                    f"a discriminator's resolution is {[n_fft, hop, window]}; n_fft, hop and window are expected, "
+                    "with hop <= window <= n_fft"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartConfig:
+    """How the weights start. All off is as published.
+
+    Attributes:
+        mean_spectrum: Centre the amplitude encoder's input on the data's mean log-amplitude and start the amplitude
+            decoder's output from it.
+        codebooks_from_data: Start every codebook from clusters of what it is to code, its projections as identities.
+        steps_without_quantizer: Steps at the start that pass the latent on as it is.
+    """
+
+    mean_spectrum: bool = False
+    codebooks_from_data: bool = False
+    steps_without_quantizer: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps_without_quantizer", zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How long, and what is written when.
+
+    Attributes:
+        steps: Steps in all; 1,000,000 is what the names of the published checkpoints imply.
+        log_every: Steps between lines of ``losses.csv``.
+        validate_every: Steps between validations; 0 is never.
+        checkpoint_every: Steps between checkpoints.
+        keep_checkpoints: How many of them are kept; 0 keeps all.
+        revive_after: Steps after which an entry of a codebook that was not used is put where there is data; 0 is never.
+        precision: Of the network's products; ``float16`` is for CUDA.
+        seed: Of everything that is random.
+    """
+
+    steps: int = 1_000_000
+    log_every: int = 100
+    validate_every: int = 5_000
+    checkpoint_every: int = 5_000
+    keep_checkpoints: int = 3
+    revive_after: int = 0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "log_every", "checkpoint_every")
+        _positive(self, "validate_every", "keep_checkpoints", "revive_after", "seed", zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """A whole run."""
+
+    network: NetworkConfig = PUBLISHED_48K
+    data: DataConfig = field(default_factory=DataConfig)
+    losses: LossWeights = field(default_factory=LossWeights)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        hop, ratio = self.network.hop_size, self.network.ratio
+        frames = self.data.segment_samples // hop + 1
+        if frames % ratio or self.data.segment_samples % hop:
+            whole = max(1, round(frames / ratio)) * ratio
+            raise TrainingError(
+                f"data.segment_samples is {self.data.segment_samples}, which is {frames} frames and a rest; a whole "
+                f"number of latents is expected: {(whole - 1) * hop} are {whole} frames"
+            )
+        if self.data.segment_samples < self.network.spec().min_samples:
+            raise TrainingError(
+                f"data.segment_samples is {self.data.segment_samples}; at least {self.network.spec().min_samples} "
+                "are expected"
+            )
+        longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
+        if self.adversarial and self.data.segment_samples <= longest // 2:
+            raise TrainingError(
+                f"data.segment_samples is {self.data.segment_samples}; more than {longest // 2} are expected, half of "
+                "the discriminators' longest transform"
+            )
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether there are discriminators at all."""
+        weights = self.losses
+        return any(
+            (
+                weights.period_adversarial,
+                weights.period_features,
+                weights.resolution_adversarial,
+                weights.resolution_features,
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested dictionaries, for a file."""
+        return asdict(self)
+
+    def changed(self, values: dict[str, Any], source: str) -> TrainingConfig:
+        """This config with some numbers replaced.
+
+        Args:
+            values: Sections of keys, as a TOML file has them.
+            source: Where they come from, for messages.
+
+        Raises:
+            TrainingError: A key is unknown, or a value is of the wrong type or makes no run.
+        """
+        try:
+            return _changed(self, values, source)
+        except CheckpointError as error:
+            raise TrainingError(f"{source}: {error}") from error
+
+
+def _changed(section: Section, values: Any, where: str) -> Section:
+    if not isinstance(values, dict):
+        raise TrainingError(f"{where} is {values!r}; a section of keys is expected")
+    hints = get_type_hints(type(section))
+    names = [each.name for each in fields(section)]  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - set(names)):
+        raise TrainingError(f"{where} has no {', '.join(unknown)}; it knows {', '.join(names)}")
+    made = {name: getattr(section, name) for name in names}
+    for name, value in values.items():
+        if is_dataclass(made[name]):
+            made[name] = _changed(made[name], value, f"{where}: {name}")
+        else:
+            made[name] = _typed(value, hints[name], f"{where}: {name}")
+    return type(section)(**made)
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    """A value of a file as a field's type, or an error."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise TrainingError(f"{where} is {value!r}; one of {', '.join(map(str, get_args(kind)))} is expected")
+        return value
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if not isinstance(value, (list, tuple)):
+            raise TrainingError(f"{where} is {value!r}; a list is expected")
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(value) != len(kinds):
+            raise TrainingError(f"{where} is {value!r}; {len(kinds)} values are expected")
+        return tuple(_typed(each, one, where) for each, one in zip(value, kinds, strict=True))
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise TrainingError(f"{where} is {value!r}; a value of type {getattr(kind, '__name__', kind)} is expected")
+    return value
+
+
+def _positive(section: Any, *names: str, zero: bool = False) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if value < 0 or (value == 0 and not zero):
+            least = "0 or more" if zero else "more than 0"
+            raise TrainingError(f"{name} is {value}; {least} is expected")

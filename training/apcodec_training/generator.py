@@ -1,0 +1,99 @@
+"""The codec as one module that can be trained: audio in, spectra, codes and audio out.
+
+Shapes: B clips, N samples, F bins, T frames, D latent channels, L latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apcodec_export.model.network import Decoder, Encoder
+from apcodec_export.model.transforms import Istft, Stft
+from apcodec_export.network import NetworkConfig
+from apcodec_training.losses import spectral_losses
+from apcodec_training.quantizing import Quantized, quantize
+from apcodec_training.spectra import LogMel, Spectrum
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """What the generator made of a batch.
+
+    Attributes:
+        audio: (B, N).
+        losses: Each term by its name in ``LossWeights``, but for the adversarial ones.
+        quantized: What the quantizer did; None while it is left out.
+    """
+
+    audio: Tensor
+    losses: dict[str, Tensor]
+    quantized: Quantized | None
+
+
+class Generator(nn.Module):
+    """Encoder, quantizer, decoder and the transforms around them."""
+
+    def __init__(self, network: NetworkConfig, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.network = network
+        self.encoder, self.decoder = encoder, decoder
+        spec = network.spec()
+        self.stft, self.istft, self.mel = Stft(spec), Istft(spec), LogMel(network)
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """The state dicts of a published checkpoint, by part, on the CPU."""
+        parts: dict[str, nn.Module] = {"encoder": self.encoder, "decoder": self.decoder}
+        return {
+            part: {key: value.detach().cpu() for key, value in module.state_dict().items()}
+            for part, module in parts.items()
+        }
+
+    def spectrum(self, audio: Tensor) -> Spectrum:
+        """Of audio (B, N), in float32 and without gradients."""
+        with torch.no_grad(), torch.autocast(audio.device.type, enabled=False):
+            return Spectrum.of(*self.stft.spectrum(audio))
+
+    def encode(self, spectrum: Spectrum) -> Tensor:
+        """The latent (B, D, L) before the quantizer, in float32."""
+        latent: Tensor = self.encoder(spectrum.logamp, spectrum.phase)
+        return latent.float()
+
+    def decode(self, latent: Tensor) -> Spectrum:
+        """What the decoder says of a latent (B, D, L), in float32."""
+        logamp, r, i = (head.float() for head in self.decoder.heads(latent))
+        return Spectrum(logamp, torch.atan2(i, r), *self.decoder.parts(logamp, r, i))
+
+    def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
+        """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
+        original = self.spectrum(audio)
+        return self.reconstruct(original, audio.shape[1], quantizing=quantizing)
+
+    def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:
+        """Code spectra and compare what comes out with them."""
+        latent = self.encode(original)
+        with torch.autocast(latent.device.type, enabled=False):
+            quantized = quantize(self.encoder.quantizer, latent) if quantizing else None
+        decoded = self.decode(latent if quantized is None else quantized.latent)
+        with torch.autocast(latent.device.type, enabled=False):
+            audio = self.istft(decoded.real, decoded.imag)[:, :samples]
+            losses = spectral_losses(original, decoded, self.stft.spectrum(audio), self.mel)
+        if quantized is not None:
+            losses |= {"codebook": quantized.codebook, "commitment": quantized.commitment}
+        return Reconstruction(audio, losses, quantized)
+
+    @torch.no_grad()
+    def convert(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Code and decode audio (B, N) as deployed: decoded audio (B, N) and codes (B, Q, L)."""
+        codes = self.encoder.quantizer.encode(self.encode(self.spectrum(audio)))
+        decoded = self.decode(self.encoder.quantizer.decode(codes))
+        return self.istft(decoded.real, decoded.imag)[:, : audio.shape[1]], codes
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context in which a network runs in a precision."""
+    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=kind, enabled=kind is not None)

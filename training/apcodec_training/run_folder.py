@@ -1,0 +1,141 @@
+"""The folder of a run: checkpoints in the published layout, the state to go on from, the config it was started with.
+
+    config.json           the network, with the keys of the published code
+    training.json         the whole config of the run
+    encoder_00001000      weights, as the published code saves them: {"encoder": state_dict}
+    decoder_00001000
+    state_00001000        discriminators, optimisers, usage of codebooks; of the newest checkpoint only
+    losses.csv, validation.csv, logs/ (TensorBoard), skipped.txt
+
+Every file appears whole. A checkpoint counts once its state is there, which is written last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apcodec_deploy.errors import OutputError, TrainingError
+from apcodec_deploy.files import locked, written_whole
+from apcodec_export.checkpoint import read_state
+from apcodec_export.published import published_config
+from apcodec_training.config import TrainingConfig
+
+PARTS = ("encoder", "decoder")
+
+
+class RunFolder:
+    """One run's files. At most one process writes them at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: Any = None
+
+    def open(self) -> None:
+        """Make the folder and lock it until the process ends.
+
+        Raises:
+            OutputError: It cannot be made, or another run is writing to it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        if not locked(self._lock.fileno()):
+            raise OutputError(f"another run is writing to {self.path}; name another folder, or wait for it")
+
+    def close(self) -> None:
+        """Unlock the folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that can be gone on from or exported, oldest first."""
+        found = [self._steps_of(part) for part in PARTS]
+        return sorted(set.intersection(*found))
+
+    @property
+    def newest(self) -> int | None:
+        """The step to go on from; None where nothing has been saved."""
+        return max(set(self.steps) & self._steps_of("state"), default=None)
+
+    def _steps_of(self, part: str) -> set[int]:
+        names = (path.name.removeprefix(f"{part}_") for path in self.path.glob(f"{part}_*"))
+        return {int(name) for name in names if name.isdecimal()}
+
+    def file(self, part: str, step: int) -> Path:
+        """Where a part of a checkpoint is."""
+        return self.path / f"{part}_{step:08d}"
+
+    def write_config(self, config: TrainingConfig) -> None:
+        """Write what the run is."""
+        published = published_config(config.network) | {
+            "batch_size": config.data.batch_size,
+            "segment_size": config.data.segment_samples,
+            "learning_rate": config.optimiser.learning_rate,
+            "adam_b1": config.optimiser.beta1,
+            "adam_b2": config.optimiser.beta2,
+            "lr_decay": config.optimiser.decay,
+            "num_mels": 80,
+            "num_mels_for_loss": 80,
+            "num_workers": config.data.workers,
+            "seed": config.run.seed,
+        }
+        for name, values in (("config.json", published), ("training.json", config.to_dict())):
+            with written_whole(self.path / name, overwrite=True) as temporary:
+                temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def write(self, step: int, weights: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int) -> None:
+        """Write a checkpoint, and remove what is not to be kept.
+
+        Args:
+            step: Steps done.
+            weights: State dicts by part.
+            state: What else is needed to go on: tensors, numbers and containers of them.
+            keep: How many checkpoints stay; 0 for all.
+        """
+        for part in PARTS:
+            with written_whole(self.file(part, step), overwrite=True) as temporary:
+                torch.save({part: dict(weights[part])}, temporary)
+        with written_whole(self.file("state", step), overwrite=True) as temporary:
+            torch.save(dict(state), temporary)
+        for old in self._steps_of("state") - {step}:
+            self.file("state", old).unlink(missing_ok=True)
+        for old in self.steps[:-keep] if keep else []:
+            for part in PARTS:
+                self.file(part, old).unlink(missing_ok=True)
+
+    def read(self, step: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """The weights by part and the state of a checkpoint.
+
+        Raises:
+            CheckpointError: The weights cannot be read.
+            TrainingError: The state cannot be read.
+        """
+        weights = {part: read_state(self.file(part, step), part) for part in PARTS}
+        path = self.file("state", step)
+        try:
+            state: dict[str, Any] = torch.load(path, "cpu", weights_only=True)
+        except Exception as error:  # unpickling what is no pickle can raise anything
+            raise TrainingError(f"{path} cannot be read ({error}); remove it to go on from an older one") from error
+        return weights, state
+
+    def read_config(self) -> dict[str, Any]:
+        """The sections of the config that the run was started with.
+
+        Raises:
+            TrainingError: There is none.
+        """
+        path = self.path / "training.json"
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed") from error
+        return values

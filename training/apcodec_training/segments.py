@@ -1,0 +1,152 @@
+"""Segments of audio, each a function of the seed and its number alone.
+
+So batches do not depend on how many processes read files, and a run that is resumed at a step reads on as if it had
+never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from apcodec_deploy.audio.reader import AudioReader
+from apcodec_deploy.audio.resampling import exactly, resample
+from apcodec_deploy.audio.span import Span
+from apcodec_deploy.errors import AudioError, TrainingError
+from apcodec_training.config import DataConfig
+from apcodec_training.material import Recording
+
+_ORDER, _SEGMENT = 2, 3
+"""Tell the draws of one seed from each other."""
+_MARGIN_SECONDS = 0.02
+"""Read on both sides of a segment that is resampled, so that the filter has settled within it."""
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Segments to train on.
+
+    Attributes:
+        audio: (B, N) float32, full scale at 1.
+        sources: Where each is from: ``path @ seconds``.
+        damaged: Files that turned out to be damaged, and how; other segments took the place of theirs.
+    """
+
+    audio: Tensor
+    sources: tuple[str, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU copies from; called by the loader."""
+        return Batch(self.audio.pin_memory(), self.sources, self.damaged)
+
+
+class Segments(Dataset[tuple[Tensor, str, list[tuple[str, str]]]]):
+    """All segments of a run, by number."""
+
+    def __init__(self, recordings: Sequence[Recording], config: DataConfig, sample_rate: int, seed: int) -> None:
+        self.recordings, self.config, self.sample_rate, self.seed = recordings, config, sample_rate, seed
+        self._drawn = np.repeat(np.arange(len(recordings)), [each.draws for each in recordings])
+
+    @property
+    def per_epoch(self) -> int:
+        """Segments of an epoch."""
+        return len(self._drawn)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, str, list[tuple[str, str]]]:
+        epoch, place = divmod(number, self.per_epoch)
+        recording = self.recordings[self._drawn[_order(self.seed, epoch, self.per_epoch)[place]]]
+        random = np.random.default_rng((self.seed, _SEGMENT, number))
+        damaged: list[tuple[str, str]] = []
+        for _ in range(_TRIES):
+            length = self.config.segment_samples / self.sample_rate
+            start = random.uniform(0, max(0.0, recording.seconds - length))
+            try:
+                audio = read_segment(recording, start, self.config.segment_samples, self.sample_rate)
+            except AudioError as error:
+                damaged.append((str(recording.path), str(error)))
+                recording = self.recordings[int(random.integers(len(self.recordings)))]
+                continue
+            source = f"{recording.path} @ {start:.3f} s"
+            return torch.from_numpy(levelled(audio, random.uniform(*self.config.gain_db))), source, damaged
+        raise TrainingError(f"{_TRIES} files in turn could not be read, the last of them: {damaged[-1][1]}")
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+    """In which order an epoch goes through its segments."""
+    return np.random.default_rng((seed, _ORDER, epoch)).permutation(size)
+
+
+def read_segment(recording: Recording, start: float, samples: int, sample_rate: int) -> NDArray[np.float32]:
+    """Samples (N,) from ``start`` seconds on, mixed down and at a rate; a file that ends before is filled with zeros.
+
+    Raises:
+        AudioError: The file cannot be read there.
+    """
+    rate = recording.sample_rate
+    first = min(round(start * rate), recording.samples - 1)
+    lead = min(first, round(_MARGIN_SECONDS * rate)) if rate != sample_rate else 0
+    last = first + -(-samples * rate // sample_rate) + (round(_MARGIN_SECONDS * rate) if rate != sample_rate else 0)
+    span = Span((first - lead) / rate, min(last, recording.samples) / rate)
+    with AudioReader(recording.path) as reader:
+        mono = (block.mean(axis=0, keepdims=True) for block in reader.blocks(span))
+        audio = np.concatenate([*resample(mono, rate, sample_rate)], axis=1)
+    skipped = round(lead * sample_rate / rate)
+    return np.concatenate([*exactly([audio[:, skipped:]], samples)], axis=1)[0]
+
+
+def levelled(audio: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
+    """Audio with its level changed, but not driven past full scale by that."""
+    peak = float(np.abs(audio).max(initial=0.0))
+    gain = 10 ** (gain_db / 20)
+    if gain > 1 and peak > 0:
+        gain = max(1.0, min(gain, 1 / peak))
+    return np.asarray(audio * np.float32(gain), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The numbers of the segments of every step from ``first`` on, for one of several processes."""
+
+    first: int
+    steps: int
+    batch_size: int
+    rank: int
+    share: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.steps):
+            begin = step * self.batch_size + self.rank * self.share
+            yield list(range(begin, begin + self.share))
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.first)
+
+
+def batches(
+    segments: Segments, *, first: int, steps: int, rank: int = 0, world: int = 1, pinned: bool = False
+) -> DataLoader[Batch]:
+    """The batches of the steps from ``first`` to ``steps``, or the share of them of one of ``world`` processes."""
+    config = segments.config
+    return DataLoader(  # type: ignore[arg-type]  # which takes batches for items here
+        segments,
+        batch_sampler=_Steps(first, steps, config.batch_size, rank, config.batch_size // world),  # type: ignore[arg-type]
+        num_workers=config.workers,
+        collate_fn=_collate,
+        pin_memory=pinned,
+        multiprocessing_context="forkserver" if config.workers else None,
+    )
+
+
+def _collate(items: Sequence[tuple[Tensor, str, list[tuple[str, str]]]]) -> Batch:
+    audio, sources, damaged = zip(*items, strict=True)
+    return Batch(torch.stack(audio), tuple(sources), tuple(each for found in damaged for each in found))

@@ -1,0 +1,214 @@
+"""One step of training: both optimisers, the codebooks' bookkeeping, and everything that a step leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from apcodec_training.adversarial import adversarial_losses, discriminator_losses
+from apcodec_training.config import TrainingConfig
+from apcodec_training.discriminators import Discriminators
+from apcodec_training.generator import Generator, Reconstruction, autocast
+from apcodec_training.losses import total
+from apcodec_training.processes import Processes
+from apcodec_training.quantizing import CodebookUsage, revive
+
+_REVIVAL = 4
+"""Tells the draws of revived entries from other draws of the same seed."""
+
+
+class NotFinite(Exception):
+    """A loss that is not a number."""
+
+    def __init__(self, losses: dict[str, float]) -> None:
+        self.losses = losses
+        super().__init__(", ".join(f"{name} = {value:g}" for name, value in losses.items() if not np.isfinite(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step gave.
+
+    Attributes:
+        losses: Every term, unweighted, their weighted sum ``total``, and ``gradient_norm`` where gradients are cut.
+        revived: Entries of codebooks that were moved.
+    """
+
+    losses: dict[str, float]
+    revived: int
+
+
+class Steps:
+    """Generator, discriminators and their optimisers, going forward step by step."""
+
+    def __init__(self, config: TrainingConfig, generator: Generator, processes: Processes) -> None:
+        self.config, self.processes = config, processes
+        self.generator = generator.to(processes.device).train()
+        self.discriminators = self._new_discriminators()
+        self.usage = CodebookUsage(generator.encoder.quantizer, processes.device)
+        codebooks = [stage.codebook.weight for stage in generator.encoder.quantizer.stages]
+        self.optimiser = self._adam(nn.ModuleList([generator.encoder, generator.decoder]), apart=codebooks)
+        self.judge_optimiser = self._adam(self.discriminators) if self.discriminators is not None else None
+        self._scaler = torch.amp.GradScaler(processes.device.type, enabled=config.run.precision == "float16")
+        self._spread = processes.spread(self.generator)
+        self._judges = processes.spread(self.discriminators) if self.discriminators is not None else None
+
+    def _new_discriminators(self) -> Discriminators | None:
+        if not self.config.adversarial:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.run.seed + 1)
+            return Discriminators(self.config.discriminators).to(self.processes.device)
+
+    def _adam(self, module: nn.Module, *, apart: Sequence[Tensor] = ()) -> torch.optim.AdamW:
+        """An optimiser in which some parameters, which are codebooks, have a rate of their own."""
+        options = self.config.optimiser
+        own = {id(parameter) for parameter in apart}
+        parameters = [each for each in module.parameters() if each.requires_grad and id(each) not in own]
+        groups = [{"params": parameters, "share": 1.0}]
+        if apart:
+            groups.append({"params": list(apart), "share": options.codebook_rate})
+        return torch.optim.AdamW(
+            groups,
+            options.learning_rate,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+            fused=self.processes.device.type == "cuda",
+        )
+
+    def quantizing(self, step: int) -> bool:
+        """Whether the quantizer is part of a step."""
+        return step >= self.config.start.steps_without_quantizer
+
+    def judging(self, step: int) -> bool:
+        """Whether the discriminators are part of a step."""
+        return self.discriminators is not None and step >= self.config.discriminators.first_step
+
+    def __call__(self, audio: Tensor, step: int, rate: float) -> StepResult:
+        """Learn from a batch.
+
+        Args:
+            audio: (B, N) on the device.
+            step: Its number, from 0.
+            rate: The learning rate.
+
+        Raises:
+            NotFinite: A loss is not a number. The generator has not learned from it; the discriminators may have.
+        """
+        for optimiser in (self.optimiser, self.judge_optimiser):
+            for group in optimiser.param_groups if optimiser is not None else ():
+                group["lr"] = rate * group["share"]
+        with autocast(self.processes.device, self.config.run.precision):
+            made: Reconstruction = self._spread(audio, quantizing=self.quantizing(step))
+        losses = dict(made.losses)
+        judged: dict[str, Tensor] = {}
+        if self.judging(step):
+            judged = self._judge(audio, made.audio.detach())
+            self._descend_judges(judged)
+            losses |= self._convince(audio, made.audio)
+        weighted = total(losses, self.config.losses)
+        values = self._values({**losses, **judged, "total": weighted})
+        if not all(np.isfinite(value) for value in values.values()):
+            raise NotFinite(values)
+        norm = self._descend(weighted)
+        if norm is not None:
+            values["gradient_norm"] = norm
+        return StepResult(values, self._tend_codebooks(made, step))
+
+    def _judge(self, original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+        """The discriminators' losses."""
+        assert self._judges is not None
+        with autocast(self.processes.device, self.config.run.precision):
+            # One pass over both, which several processes need: each pass waits for the gradients of the last.
+            judgements = self._judges(torch.cat((original, decoded)))
+        size = len(original)
+        true, false = (
+            tuple([[layer[part] for layer in each] for each in family] for family in judgements)
+            for part in (slice(None, size), slice(size, None))
+        )
+        return discriminator_losses(true, false)  # type: ignore[arg-type]
+
+    def _convince(self, original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+        """The generator's adversarial losses, after the discriminators' own step as in the published code."""
+        judges = self.discriminators
+        assert judges is not None
+        with autocast(self.processes.device, self.config.run.precision):
+            with torch.no_grad():
+                true = judges(original)
+            judges.requires_grad_(False)
+            false = judges(decoded)
+            judges.requires_grad_(True)
+        return adversarial_losses(true, false)
+
+    def _descend_judges(self, losses: dict[str, Tensor]) -> None:
+        assert self.judge_optimiser is not None
+        weights = self.config.losses
+        loss = (
+            weights.period_adversarial * losses["period_discriminator"]
+            + weights.resolution_adversarial * losses["resolution_discriminator"]
+        )
+        self.judge_optimiser.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self.judge_optimiser)
+
+    def _descend(self, loss: Tensor) -> float | None:
+        longest = self.config.optimiser.gradient_norm
+        self.optimiser.zero_grad()
+        self._scaler.scale(loss).backward()
+        norm = None
+        if longest:
+            self._scaler.unscale_(self.optimiser)
+            parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
+            norm = float(nn.utils.clip_grad_norm_(parameters, longest))
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
+        return norm
+
+    def _values(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Means over all processes, by one copy from the device."""
+        stacked = torch.stack([loss.detach().float() for loss in losses.values()])
+        values = (self.processes.summed(stacked) / self.processes.world).tolist()
+        return dict(zip(losses, values, strict=True))
+
+    def _tend_codebooks(self, made: Reconstruction, step: int) -> int:
+        if made.quantized is None:
+            return 0
+        self.usage.add(self.processes.summed(self.usage.count(made.quantized.codes)))
+        after = self.config.run.revive_after
+        if not after:
+            return 0
+        random = torch.Generator().manual_seed(
+            int(np.random.default_rng((self.config.run.seed, _REVIVAL, step)).integers(1 << 62))
+        )
+        encoded = [self.processes.gathered(each) for each in made.quantized.encoded]
+        quantizer = self.generator.encoder.quantizer
+        return revive(quantizer, self.usage, encoded, self.optimiser, after=after, random=random)
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the generator's weights that the next step depends on."""
+        judges = self.discriminators
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "discriminators": None if judges is None else judges.state_dict(),
+            "judge_optimiser": None if self.judge_optimiser is None else self.judge_optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "idle": self.usage.idle.cpu(),
+            "counts": self.usage.counts.cpu(),
+        }
+
+    def restore(self, weights: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        """Go back to a state and the weights that belong to it."""
+        self.generator.encoder.load_state_dict(weights["encoder"])
+        self.generator.decoder.load_state_dict(weights["decoder"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.discriminators is not None and self.judge_optimiser is not None:
+            self.discriminators.load_state_dict(state["discriminators"])
+            self.judge_optimiser.load_state_dict(state["judge_optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.usage.idle.copy_(state["idle"])
+        self.usage.counts.copy_(state["counts"])

@@ -1,0 +1,266 @@
+"""A whole run: from a folder of audio to checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from apcodec_deploy.errors import TrainingError
+from apcodec_deploy.files import written_whole
+from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
+from apcodec_training.config import StartConfig, TrainingConfig
+from apcodec_training.generator import Generator
+from apcodec_training.journal import Board, Means, Table
+from apcodec_training.material import Material, write_skipped
+from apcodec_training.processes import Processes
+from apcodec_training.run_folder import RunFolder
+from apcodec_training.segments import Batch, Segments, batches
+from apcodec_training.start import centre_on_mean_spectrum, fill_codebooks, new_generator
+from apcodec_training.steps import NotFinite, Steps, StepResult
+from apcodec_training.validation import Heard, validate
+
+LOSSES = (
+    "total amplitude instantaneous_phase group_delay phase_time_difference stft_consistency real_l1 imag_l1 mel_l1 mel_mse "
+    "codebook commitment period_adversarial period_features resolution_adversarial resolution_features "
+    "period_discriminator resolution_discriminator gradient_norm learning_rate revived seconds"
+).split()
+VALIDATION = ("lsd", "stoi", "mel", "si_sdr", "codes_used")
+_START_BATCHES = 16
+_HEARD_CLIPS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """Whom a run tells what.
+
+    Attributes:
+        looking: Called while files are looked at, with what is being done and how much of how much is done.
+        step: Called after each step with the number of steps done and their losses.
+        say: Called with a line that a person should read.
+    """
+
+    looking: Callable[[str, int, int], None] = lambda what, done, total: None
+    step: Callable[[int, dict[str, float]], None] = lambda done, losses: None
+    say: Callable[[str], None] = lambda line: None
+
+
+class Training:
+    """A run that goes from a step to the last one."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        material: Material,
+        folder: RunFolder,
+        processes: Processes,
+        *,
+        resume: bool = False,
+        start: CheckpointFiles | None = None,
+        reporting: Reporting | None = None,
+    ) -> None:
+        """Make everything ready for the first step.
+
+        Args:
+            config: The run.
+            material: What to learn from.
+            folder: Where everything goes, open in the process of rank 0.
+            processes: This process, and the others.
+            resume: Go on from the folder's newest checkpoint.
+            start: Weights to start from, of any published checkpoint whose network is the config's.
+            reporting: Whom to tell.
+
+        Raises:
+            TrainingError: The config does not fit the checkpoint to start from, or the number of processes.
+        """
+        if config.data.batch_size % processes.world:
+            raise TrainingError(
+                f"a batch of {config.data.batch_size} segments cannot be shared by {processes.world} processes"
+            )
+        if start is not None:  # trained weights need none of what helps new ones
+            config = replace(config, start=StartConfig())
+        self.config, self.material, self.folder, self.processes = config, material, folder, processes
+        self.reporting = reporting or Reporting()
+        self.segments = Segments(material.training, config.data, config.network.sample_rate, config.run.seed)
+        self.done, self.damaged = 0, dict[str, str]()
+        self.means = Means()
+        generator = _started(config, start)
+        if not resume and config.start.mean_spectrum:
+            centre_on_mean_spectrum(generator.to(processes.device), self._first_batches())
+        self.steps = Steps(config, generator, processes)
+        if resume:
+            self._resume()
+        elif not processes.rank:
+            folder.write_config(config)
+
+    def _resume(self) -> None:
+        newest = self.folder.newest
+        if newest is None:
+            raise TrainingError(f"{self.folder.path} holds no checkpoint to go on from; leave --resume out to start anew")
+        weights, state = self.folder.read(newest)
+        self.steps.restore(weights, state["steps"])
+        self.means.restore(state["means"])
+        self.done = newest
+
+    def _first_batches(self) -> Iterator[Tensor]:
+        """What the start is fitted to: the first steps' audio, the same in every process."""
+        for batch in batches(self.segments, first=0, steps=_START_BATCHES):
+            yield batch.audio.to(self.processes.device)
+
+    def run(self) -> None:
+        """Train to the last step. Ctrl-C saves a checkpoint and is raised on.
+
+        Raises:
+            TrainingError: A loss is not finite; the batch is in the folder.
+        """
+        if self.processes.rank:
+            self._loop(None)
+            return
+        write_skipped(self.material, (), self.folder.path / "skipped.txt")
+        for path, reason in self.material.skipped:
+            self.reporting.say(f"skipped {path}: {reason}")
+        board = Board(self.folder.path / "logs", self.config.network.sample_rate, after=self.done)
+        try:
+            self._loop(board)
+        except KeyboardInterrupt:
+            if self.done and self.folder.newest != self.done:
+                self._save()
+                self.reporting.say(f"saved step {self.done}; --resume goes on from there")
+            raise
+        finally:
+            board.close()
+
+    def _loop(self, board: Board | None) -> None:
+        config, device = self.config.run, self.processes.device
+        losses = validation = None
+        if board is not None:
+            losses = Table(self.folder.path / "losses.csv", [*LOSSES, *_usage_columns(self.config)], after=self.done)
+            validation = Table(self.folder.path / "validation.csv", VALIDATION, after=self.done)
+            if not self.done and config.validate_every:
+                self._validate(board, validation)
+        loader = batches(
+            self.segments,
+            first=self.done,
+            steps=config.steps,
+            rank=self.processes.rank,
+            world=self.processes.world,
+            pinned=device.type == "cuda",
+        )
+        begun = time.perf_counter()
+        for batch in loader:
+            self._note_damaged(batch)
+            if self._codebooks_are_due():
+                self._fill_codebooks()
+            rate = self._rate()
+            result = self._step(batch, rate)
+            self.done += 1
+            seconds, begun = time.perf_counter() - begun, time.perf_counter()
+            self.means.add(result.losses | {"revived": result.revived, "seconds": seconds})
+            self.reporting.step(self.done, result.losses)
+            last = self.done == config.steps
+            if losses is not None and (last or self.done % config.log_every == 0):
+                self._log(losses, board, rate)
+            if board is not None and validation is not None and config.validate_every:
+                if last or self.done % config.validate_every == 0:
+                    self._validate(board, validation)
+            if board is not None and (last or self.done % config.checkpoint_every == 0):
+                self._save()
+
+    def _rate(self) -> float:
+        epoch = self.done * self.config.data.batch_size // self.segments.per_epoch
+        return self.config.optimiser.rate(self.done, epoch, self.config.run.steps)
+
+    def _step(self, batch: Batch, rate: float) -> StepResult:
+        try:
+            return self.steps(batch.audio.to(self.processes.device, non_blocking=True), self.done, rate)
+        except NotFinite as error:
+            # Every process has the same mean, so all of them end here; each keeps its own share of the batch.
+            target = self.folder.path / f"not_finite_{self.done:08d}_{self.processes.rank}.npz"
+            with written_whole(target, overwrite=True) as temporary, temporary.open("wb") as file:
+                np.savez(file, audio=batch.audio.numpy(), sources=np.array(batch.sources))
+            raise TrainingError(
+                f"step {self.done} has losses that are not finite ({error}); its batch is in {target}. "
+                "Go on with --resume and a lower learning rate, or with gradient_norm set"
+            ) from error
+
+    def _codebooks_are_due(self) -> bool:
+        start = self.config.start
+        return start.codebooks_from_data and self.done == start.steps_without_quantizer
+
+    @torch.no_grad()
+    def _fill_codebooks(self) -> None:
+        generator = self.steps.generator
+        size = self.config.network.codebook_size
+        encoded = [generator.encode(generator.spectrum(audio)) for audio in self._first_batches()]
+        latents = torch.cat([each.transpose(1, 2).flatten(0, 1) for each in encoded])
+        fill_codebooks(generator.encoder.quantizer, latents, self.config.run.seed)
+        self.processes.share(generator.encoder.quantizer)
+        if len(latents) < 4 * size:
+            self.reporting.say(f"codebooks of {size} entries start from only {len(latents)} latents")
+
+    def _note_damaged(self, batch: Batch) -> None:
+        new = {path: reason for path, reason in batch.damaged if path not in self.damaged}
+        if not new:
+            return
+        self.damaged |= new
+        if not self.processes.rank:
+            for reason in new.values():
+                self.reporting.say(f"skipped {reason}")
+            known = [(Path(path), reason) for path, reason in self.damaged.items()]
+            write_skipped(self.material, known, self.folder.path / "skipped.txt")
+
+    def _log(self, table: Table, board: Board | None, rate: float) -> None:
+        values = self.means.take() | {"learning_rate": rate}
+        for name, books in self.steps.usage.report().items():
+            values |= {f"{name}_{index}": value for index, value in enumerate(books, start=1)}
+        table.add(self.done, values)
+        if board is not None:
+            board.numbers("training", values, self.done)
+
+    def _validate(self, board: Board, table: Table) -> None:
+        clips: list[Heard] = []
+        values = validate(
+            self.steps.generator,
+            self.material.validation,
+            self.config.data.validation_seconds,
+            heard=lambda clip: clips.append(clip) if len(clips) < _HEARD_CLIPS else None,
+        )
+        if not values:
+            return
+        table.add(self.done, values)
+        board.numbers("validation", values, self.done)
+        for clip in clips:
+            board.clip(clip.name, clip.original, clip.decoded, self.done)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        self.reporting.say(f"step {self.done}: {told}")
+
+    def _save(self) -> None:
+        state = {"steps": self.steps.state(), "means": self.means.state()}
+        self.folder.write(self.done, self.steps.generator.weights(), state, self.config.run.keep_checkpoints)
+
+
+def _usage_columns(config: TrainingConfig) -> list[str]:
+    books = range(1, config.network.num_codebooks + 1)
+    return [f"{name}_{book}" for name in ("usage", "perplexity") for book in books]
+
+
+def _started(config: TrainingConfig, start: CheckpointFiles | None) -> Generator:
+    """A generator with the weights to start from."""
+    if start is None:
+        return new_generator(config.network, config.run.seed)
+    checkpoint = Checkpoint.load(start)
+    if checkpoint.network != config.network:
+        different = [
+            f"{name} is {getattr(checkpoint.network, name)} there and {value} here"
+            for name, value in config.to_dict()["network"].items()
+            if getattr(checkpoint.network, name) != value
+        ]
+        raise TrainingError(f"{start.encoder.parent} is another network than the config's: {'; '.join(different)}")
+    checkpoint.encoder.requires_grad_(True)
+    checkpoint.decoder.requires_grad_(True)
+    return Generator(config.network, checkpoint.encoder, checkpoint.decoder)

@@ -133,6 +133,8 @@ class AudioReader:
             if begun:
                 self._file.seek(begun)
             yield from cut(self._blocks(), first, stop, at=begun)
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"{self.path} is damaged: {span.start:g} s cannot be found in it") from error
         except AudioError as error:
             named = str(self.path) in str(error)
             raise error if named else AudioError(f"{self.path}: {error}") from None

@@ -28,8 +28,9 @@ class Table:
         self.path, self.columns = path, ["step", *columns]
         kept = []
         if after and path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                kept = [line for line in csv.DictReader(file) if int(line["step"] or 0) <= after]
+            # A kill may have cut the last line, which then lacks its end.
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
+            kept = [line for line in csv.DictReader(lines) if int(line["step"]) <= after]
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

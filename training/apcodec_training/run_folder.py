@@ -48,6 +48,7 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         if not locked(self._lock.fileno()):
+            self.close()
             raise OutputError(f"another run is writing to {self.path}; name another folder, or wait for it")
 
     def close(self) -> None:

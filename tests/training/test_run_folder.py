@@ -1,0 +1,104 @@
+"""The folder of a run: published files, whole ones only, and one writer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from apcodec_deploy.errors import OutputError, TrainingError
+from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
+from apcodec_export.published import detect, published_config
+from apcodec_training.config import TrainingConfig
+from apcodec_training.run_folder import RunFolder
+from apcodec_training.start import new_generator
+
+
+def write(folder: RunFolder, config: TrainingConfig, *steps: int, keep: int = 2) -> dict[str, Any]:
+    weights = new_generator(config.network, seed=0).weights()
+    for step in steps:
+        folder.write(step, weights, {"step": step}, keep)
+    return weights
+
+
+def test_checkpoints_are_published_ones(tmp_path: Path, small: TrainingConfig) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_config(small)
+    weights = write(folder, small, 12)
+    held = torch.load(tmp_path / "encoder_00000012", weights_only=True)
+    assert list(held) == ["encoder"]
+    assert {key.split(".")[0] for key in held["encoder"]} >= {"embed_logamp", "latent_output_conv", "quantizer"}
+    assert list(torch.load(tmp_path / "decoder_00000012", weights_only=True)) == ["decoder"]
+    made = Checkpoint.load(CheckpointFiles.find(tmp_path))
+    assert made.network == small.network and not made.notes
+    assert torch.equal(made.encoder.embed_pha.weight, weights["encoder"]["embed_pha.weight"])
+    published = json.loads((tmp_path / "config.json").read_text())
+    assert (published["batch_size"], published["segment_size"], published["num_mels_for_loss"]) == (4, 1240, 80)
+
+
+def test_a_networks_published_config_makes_it_again(small: TrainingConfig) -> None:
+    for network in (small.network, TrainingConfig().network):
+        weights = new_generator(network, seed=0).weights()
+        shapes = {f"{part}.{key}": tuple(each.shape) for part, state in weights.items() for key, each in state.items()}
+        assert detect(published_config(network), shapes) == (network, [])
+
+
+def test_old_checkpoints_go_and_the_state_is_of_the_newest(tmp_path: Path, small: TrainingConfig) -> None:
+    folder = RunFolder(tmp_path)
+    write(folder, small, 1, 2, 3)
+    assert folder.steps == [2, 3] and folder.newest == 3
+    assert sorted(path.name for path in tmp_path.glob("state_*")) == ["state_00000003"]
+    write(folder, small, 4, keep=0)
+    assert folder.steps == [2, 3, 4]
+    assert folder.read(4)[1] == {"step": 4}
+
+
+def test_a_checkpoint_counts_once_its_state_is_there(tmp_path: Path, small: TrainingConfig) -> None:
+    folder = RunFolder(tmp_path)
+    write(folder, small, 5)
+    for name in ("encoder_00000006", "decoder_00000006", "encoder_00000007"):
+        (tmp_path / name).write_bytes(b"half")  # what a kill between two files leaves
+    assert folder.newest == 5
+    (tmp_path / "state_00000005").write_bytes(b"no pickle")
+    with pytest.raises(TrainingError, match="state_00000005 cannot be read"):
+        folder.read(5)
+
+
+def test_a_failing_write_leaves_what_was_there(tmp_path: Path, small: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    write(folder, small, 5)
+    before = (tmp_path / "decoder_00000005").read_bytes()
+    real = torch.save
+
+    def full(value: Any, target: Path) -> None:
+        if "decoder" in value:
+            Path(target).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(value, target)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write(folder, small, 5)
+    assert (tmp_path / "decoder_00000005").read_bytes() == before
+    assert not list(tmp_path.glob("*.part")) and folder.newest == 5
+
+
+def test_only_one_run_writes_to_a_folder(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    first.open()
+    with pytest.raises(OutputError, match="another run is writing"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        RunFolder(tmp_path / "file").open()
+
+
+def test_only_folders_of_runs_have_a_config(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="only a folder of 'apcodec train'"):
+        RunFolder(tmp_path).read_config()

@@ -34,16 +34,21 @@ RATE = 48_000
 Audio = NDArray[np.float64]
 Random = np.random.Generator
 
+# fmt: off
 ESPEAK = (
-    "en-us en-gb en-gb-scotland en-gb-x-rp de fr-fr es it nl pl pt pt-br sv da nb fi cs sk hu ro tr el ru uk hr sr "
-    "et lv lt id sw vi ja ko hi eu ca"
-).split()
+    "en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "de", "fr-fr", "es", "it", "nl", "pl", "pt", "pt-br", "sv",
+    "da", "nb", "fi", "cs", "sk", "hu", "ro", "tr", "el", "ru", "uk", "hr", "sr", "et", "lv", "lt", "id", "sw",
+    "vi", "ja", "ko", "hi", "eu", "ca",
+)
 ESPEAK_VARIANTS = (
-    "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 Alex Alicia Andrea Andy Annie Denis Diogo Gene Hugo Jacky Lee Marco Mario "
-    "Michael Mike Nguyen adam anika antonio belinda benjamin boris caleb david ed edward gustave iven john kaukovalta "
-    "klatt klatt2 klatt3 klatt4 linda marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro "
-    "steph travis victor whisper whisperf"
-).split()
+    "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "Alex", "Alicia", "Andrea",
+    "Andy", "Annie", "Denis", "Diogo", "Gene", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike",
+    "Nguyen", "adam", "anika", "antonio", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward",
+    "gustave", "iven", "john", "kaukovalta", "klatt", "klatt2", "klatt3", "klatt4", "linda", "marcelo", "max",
+    "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert", "sandro", "steph", "travis",
+    "victor", "whisper", "whisperf",
+)
+# fmt: on
 FLITE = ("awb", "kal16", "rms", "slt")
 FESTIVAL = {
     "cmu_us_slt_arctic_hts": "american-english",
@@ -168,7 +173,7 @@ def sounds(random: Random, seconds: float) -> Audio:
     """Noise of some colour with bursts, sweeps and tones."""
     size = int(seconds * RATE)
     time = np.arange(size) / RATE
-    band = np.sort(random.uniform(50, RATE / 2.1, 2)) + [0, 200]
+    band = np.sort(random.uniform(50, RATE / 2.1, 2)) + np.array([0, 200])
     band[1] = min(band[1], RATE / 2.05)
     audio = sosfilt(butter(2, band, "bandpass", fs=RATE, output="sos"), random.normal(size=size))
     audio *= 0.2 + np.abs(np.interp(time, np.linspace(0, seconds, 20), random.normal(size=20)))

@@ -149,7 +149,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 
 def published_config(network: NetworkConfig) -> dict[str, Any]:
-    """The keys of a published ``config.json`` that say what a network is; ``detect`` makes the network of them again."""
+    """What a published ``config.json`` says of a network; ``detect`` makes the network of it again."""
     config = {key: getattr(network, name) for name, key in _REQUIRED}
     config |= {key: getattr(network, name) for name, key, *_ in _SOURCES if key is not None}
     return config | {key: getattr(network, name) for name, key, *_ in _COUNTED}

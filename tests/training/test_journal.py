@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apcodec_training.journal import Board, Means, Table
+from apcodec_training.journal import Board, Table
+from apcodec_training.means import Means
 
 
 def test_a_table_goes_on_after_the_step_it_is_resumed_at(tmp_path: Path) -> None:
@@ -57,6 +58,6 @@ def test_the_board_holds_curves_pictures_and_sound(tmp_path: Path) -> None:
     board.close()
     held = EventAccumulator(str(tmp_path), size_guidance={"audio": 0, "images": 0}).Reload()
     assert held.Scalars("training/mel_l1")[0].value == 0.25
-    assert {event for event in held.Tags()["audio"]} == {"a.wav/decoded", "a.wav/original"}
+    assert set(held.Tags()["audio"]) == {"a.wav/decoded", "a.wav/original"}
     (picture,) = held.Images("a.wav/original above decoded")
     assert (picture.height, picture.step) == (2 * 513, 3)

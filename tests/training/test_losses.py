@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import FAMILIES
 from torch import Tensor
 
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
@@ -17,7 +18,6 @@ from apcodec_training.generator import Generator
 from apcodec_training.losses import anti_wrapped, phase_losses, total
 from apcodec_training.spectra import LogMel, Spectrum
 from apcodec_training.start import new_generator
-from conftest import FAMILIES
 
 GOLDEN = FAMILIES["grn"]
 
@@ -43,8 +43,7 @@ def test_losses_are_those_of_the_published_code(golden: tuple[Generator, dict[st
     weights = LossWeights()
     by_hand = (
         45 * expected["amplitude"]
-        + 100
-        * (expected["instantaneous_phase"] + expected["group_delay"] + expected["phase_time_difference"])
+        + 100 * (expected["instantaneous_phase"] + expected["group_delay"] + expected["phase_time_difference"])
         + 20 * (expected["stft_consistency"] + 2.25 * (expected["real_l1"] + expected["imag_l1"]))
         + 45 * (expected["mel_l1"] + expected["mel_mse"])
         + 10 * expected["codebook"]

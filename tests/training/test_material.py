@@ -19,7 +19,10 @@ def test_files_are_found_at_any_depth_and_some_kept_for_validation(folder: Path)
     )
     assert told[-1] == (8, 8)
     assert len(found.training) == 6 and len(found.validation) == 2 and not found.skipped
-    assert {each.path for each in found.training + found.validation} == {*folder.rglob("*.wav"), *folder.rglob("*.flac")}
+    assert {each.path for each in found.training + found.validation} == {
+        *folder.rglob("*.wav"),
+        *folder.rglob("*.flac"),
+    }
     for each in found.training:
         info = soundfile.info(str(each.path))
         assert (each.sample_rate, each.samples) == (info.samplerate, info.frames)

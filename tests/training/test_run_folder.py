@@ -67,7 +67,9 @@ def test_a_checkpoint_counts_once_its_state_is_there(tmp_path: Path, small: Trai
         folder.read(5)
 
 
-def test_a_failing_write_leaves_what_was_there(tmp_path: Path, small: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_write_leaves_what_was_there(
+    tmp_path: Path, small: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = RunFolder(tmp_path)
     write(folder, small, 5)
     before = (tmp_path / "decoder_00000005").read_bytes()
@@ -87,16 +89,17 @@ def test_a_failing_write_leaves_what_was_there(tmp_path: Path, small: TrainingCo
 
 
 def test_only_one_run_writes_to_a_folder(tmp_path: Path) -> None:
-    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    first.open()
-    with pytest.raises(OutputError, match="another run is writing"):
-        second.open()
-    first.close()
-    second.open()
-    second.close()
+    with (
+        RunFolder(tmp_path / "run"),
+        pytest.raises(OutputError, match="another run is writing"),
+        RunFolder(tmp_path / "run"),
+    ):
+        pass
+    with RunFolder(tmp_path / "run") as again:
+        assert again.newest is None
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
-        RunFolder(tmp_path / "file").open()
+    with pytest.raises(OutputError, match="cannot be written"), RunFolder(tmp_path / "file"):
+        pass
 
 
 def test_only_folders_of_runs_have_a_config(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def batches() -> list[torch.Tensor]:
 def test_new_weights_are_drawn_as_published() -> None:
     made = new_generator(PUBLISHED_48K, seed=1)
     block = made.encoder.convnext_logamp[0]
-    for weight in (each.detach() for each in (made.encoder.embed_pha.weight, block.pwconv1.weight, block.dwconv.weight)):  # type: ignore[union-attr]
+    for weight in (
+        each.detach() for each in (made.encoder.embed_pha.weight, block.pwconv1.weight, block.dwconv.weight)
+    ):  # type: ignore[union-attr]
         assert float(weight.std()) == pytest.approx(0.02, rel=0.05)  # type: ignore[operator,union-attr]
     assert block.pwconv2.bias.abs().max() == 0  # type: ignore[union-attr,operator]
     reference = nn.Conv1d(256, 513, 7)
@@ -55,7 +57,9 @@ def test_the_decoder_starts_from_the_mean_spectrum(small: TrainingConfig, batche
     mean = spectrum.logamp.mean(dim=(0, 2))
     # The encoder sees the difference from the mean (but at the ends, where it is padded with zeros).
     seen = plain.encoder.embed_logamp(spectrum.logamp - mean[:, None])
-    torch.testing.assert_close(centred.encoder.embed_logamp(spectrum.logamp)[..., 4:-4], seen[..., 4:-4], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        centred.encoder.embed_logamp(spectrum.logamp)[..., 4:-4], seen[..., 4:-4], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_clusters_find_directions_that_are_there() -> None:

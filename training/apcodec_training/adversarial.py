@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,6 @@ def adversarial_losses(original: Families, decoded: Families) -> dict[str, Tenso
     return found
 
 
-def _sum(terms: Sequence[Tensor] | object) -> Tensor:
-    found = list(terms)  # type: ignore[call-overload]
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    found = list(terms)
     return torch.stack(found).sum() if found else torch.zeros(())

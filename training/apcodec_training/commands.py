@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,9 @@ def train(
         torch.set_num_threads(threads)
     folder = RunFolder(output)
     if resume and (preset or start):
-        raise TrainingError("--resume goes on with the preset and the weights of OUT_DIR; leave --preset and --start out")
+        raise TrainingError(
+            "--resume goes on with the preset and the weights of OUT_DIR; leave --preset and --start out"
+        )
     if not resume and folder.steps:
         raise TrainingError(f"{output} holds checkpoints; --resume goes on from them, or name another folder")
     chosen = preset_named(preset or "paper")
@@ -68,7 +71,7 @@ def train(
     if steps is not None:
         chosen = chosen.changed({"run": {"steps": steps}}, "--steps")
 
-    with processes(device) as here, progress_bar() as bar:
+    with processes(device) as here, progress_bar() as bar, ExitStack() as stack:
         first = here.rank == 0
         task = bar.add_task("looking at files", total=None, visible=first)
 
@@ -84,7 +87,7 @@ def train(
             audio, validation=validation, clips=chosen.data.validation_clips, seed=chosen.run.seed, progress=looked
         )
         if first:
-            folder.open()
+            stack.enter_context(folder)
             hours = sum(each.seconds for each in material.training) / 3600
             say(
                 f"{len(material.training)} files to train on ({hours:.2f} h), {len(material.validation)} to validate "
@@ -100,6 +103,5 @@ def train(
             reporting=Reporting(looking=looked, step=stepped, say=say if first else lambda line: None),
         )
         training.run()
-        folder.close()
     if first:
         say(f"{output}: trained to step {training.done}; deploy it with: apcodec export {output} BUNDLE")

@@ -16,9 +16,9 @@ Section = TypeVar("Section")
 class LossWeights:
     """What each term of the generator's loss is multiplied by; see ``losses.py`` for the terms.
 
-    45 L_A + 100 (L_IP + L_GD + L_PTD) + 20 (L_C + 2.25 (L_R + L_I)) + 45 MelL1 + 45 MelMSE + 10 codebook + 2.5 commitment
-    + the adversarial and feature-matching terms, those of the multi-resolution discriminators weighted 0.1 (published
-    ``train.py``). The discriminators' own loss weighs the resolutions as ``resolution_adversarial`` does.
+    45 L_A + 100 (L_IP + L_GD + L_PTD) + 20 (L_C + 2.25 (L_R + L_I)) + 45 MelL1 + 45 MelMSE + 10 codebook
+    + 2.5 commitment + the adversarial and feature-matching terms, those of the multi-resolution discriminators weighted
+    0.1 (published ``train.py``). The discriminators' own loss weighs the two families as their adversarial terms are.
     """
 
     amplitude: float = 45.0
@@ -77,8 +77,9 @@ class OptimiserConfig:
         schedule: ``epochs`` multiplies the rate by ``decay`` after every epoch (published); ``cosine`` lets it fall
             along half a cosine to ``final_share`` of it at the last step, which short runs need.
         warmup_steps: Steps over which the rate rises from zero.
-        codebook_rate: Rate of the codebooks' entries as a multiple of ``learning_rate``; 1 is as published. Adam moves an
-            entry by no more than the rate in a step, so that at 1 a latent that grows fast leaves its codebooks behind.
+        codebook_rate: Rate of the codebooks' entries as a multiple of ``learning_rate``; 1 is as published. Adam moves
+            an entry by no more than the rate in a step, so that at 1 a latent that grows fast leaves its codebooks
+            behind.
         gradient_norm: Longest gradient of the generator; 0 leaves it as it is (published).
     """
 
@@ -98,7 +99,9 @@ class OptimiserConfig:
         _positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"optimiser.{name} is {getattr(self, name)}; at least 0 and less than 1 is expected")
+                raise TrainingError(
+                    f"optimiser.{name} is {getattr(self, name)}; at least 0 and less than 1 is expected"
+                )
 
     def rate(self, step: int, epoch: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of ``steps`` in all."""

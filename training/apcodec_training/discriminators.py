@@ -6,6 +6,8 @@ Shapes: B clips, N samples.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,7 +46,7 @@ class PeriodDiscriminator(_Discriminator):
         widths = [1, channels, 4 * channels, 16 * channels, 32 * channels, 32 * channels]
         layers = [
             nn.Conv2d(inputs, outputs, (5, 1), (1 if index == 4 else 3, 1), padding=(2, 0))
-            for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False))
+            for index, (inputs, outputs) in enumerate(itertools.pairwise(widths))
         ]
         super().__init__(layers, nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
         self.period = period
@@ -52,7 +54,7 @@ class PeriodDiscriminator(_Discriminator):
     def picture(self, audio: Tensor) -> Tensor:
         rest = -audio.shape[1] % self.period
         audio = F.pad(audio[:, None], (0, rest), "reflect") if rest else audio[:, None]
-        return audio.unflatten(2, (-1, self.period))
+        return audio.reshape(len(audio), 1, -1, self.period)
 
 
 class ResolutionDiscriminator(_Discriminator):
@@ -61,9 +63,7 @@ class ResolutionDiscriminator(_Discriminator):
     def __init__(self, resolution: tuple[int, int, int], channels: int) -> None:
         shapes = (((7, 5), (2, 2)), ((5, 3), (2, 1)), ((5, 3), (2, 2)), ((3, 3), (2, 1)), ((3, 3), (2, 2)))
         layers = [
-            nn.Conv2d(
-                channels if index else 1, channels, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)
-            )
+            nn.Conv2d(channels if index else 1, channels, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2))
             for index, (kernel, stride) in enumerate(shapes)
         ]
         super().__init__(layers, nn.Conv2d(channels, 1, 3, padding=1))

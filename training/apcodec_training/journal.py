@@ -6,12 +6,68 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.files import written_whole
+from apcodec_export.network import NetworkConfig
+from apcodec_training.validation import METRICS, Heard
+
+LOSSES = (
+    *("total", "amplitude", "instantaneous_phase", "group_delay", "phase_time_difference", "stft_consistency"),
+    *("real_l1", "imag_l1", "mel_l1", "mel_mse", "codebook", "commitment"),
+    *("period_adversarial", "period_features", "resolution_adversarial", "resolution_features"),
+    *("period_discriminator", "resolution_discriminator", "gradient_norm", "learning_rate", "revived", "seconds"),
+)
+VALIDATION = (*METRICS, "codes_used")
+
+
+class Journal:
+    """Everything that a run tells, in its folder."""
+
+    def __init__(self, folder: Path, network: NetworkConfig, *, after: int) -> None:
+        """Open the tables and the board.
+
+        Args:
+            folder: Of the run.
+            network: What is trained.
+            after: The step that the run goes on from; what was told of later ones is removed.
+        """
+        books = range(1, network.num_codebooks + 1)
+        usage = [f"{name}_{book}" for name in ("usage", "perplexity") for book in books]
+        self._losses = Table(folder / "losses.csv", [*LOSSES, *usage], after=after)
+        self._validation = Table(folder / "validation.csv", VALIDATION, after=after)
+        self._board = Board(folder / "logs", network.sample_rate, after=after)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._board.close()
+
+    def losses(self, step: int, means: Mapping[str, float], usage: Mapping[str, Sequence[float]]) -> None:
+        """Tell what an interval of steps gave.
+
+        Args:
+            step: Its last one.
+            means: Of losses and other numbers, by name.
+            usage: Numbers by codebook, by name.
+        """
+        by_book = {f"{name}_{book}": value for name, values in usage.items() for book, value in enumerate(values, 1)}
+        values = {**means, **by_book}
+        self._losses.add(step, values)
+        self._board.numbers("training", values, step)
+
+    def validation(self, step: int, values: Mapping[str, float], clips: Sequence[Heard]) -> None:
+        """Tell how good the model is, and let some clips be heard."""
+        self._validation.add(step, values)
+        self._board.numbers("validation", values, step)
+        for clip in clips:
+            self._board.clip(clip.name, clip.original, clip.decoded, step)
 
 
 class Table:
@@ -43,34 +99,6 @@ class Table:
         line = [str(step)] + [f"{values[name]:.9g}" if name in values else "" for name in self.columns[1:]]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(",".join(line) + "\n")
-
-
-class Means:
-    """Means of numbers over the steps since they were last taken."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, values: Mapping[str, float]) -> None:
-        """Note the numbers of a step."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def take(self) -> dict[str, float]:
-        """The means, and begin anew."""
-        means = {name: total / self.counts[name] for name, total in self.sums.items()}
-        self.sums, self.counts = {}, {}
-        return means
-
-    def state(self) -> dict[str, Any]:
-        """What has been noted, to go on from."""
-        return {"sums": dict(self.sums), "counts": dict(self.counts)}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what was noted."""
-        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
 
 
 class Board:

@@ -1,7 +1,7 @@
 """The terms of the generator's loss, by the names of ``LossWeights``.
 
-Source of each: the published ``train.py`` and ``models.py``, whose values the golden case holds. Shapes: B clips, F bins,
-T frames, M mel bands.
+Source of each: the published ``train.py`` and ``models.py``, whose values the golden case holds.
+Shapes: B clips, F bins, T frames, M mel bands.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from apcodec_training.config import LossWeights
 from apcodec_training.spectra import LogMel, Spectrum
 
 
-def spectral_losses(original: Spectrum, decoded: Spectrum, coded: tuple[Tensor, Tensor], mel: LogMel) -> dict[str, Tensor]:
+def spectral_losses(
+    original: Spectrum, decoded: Spectrum, coded: tuple[Tensor, Tensor], mel: LogMel
+) -> dict[str, Tensor]:
     """Everything that compares a decoded clip with its original.
 
     Args:
@@ -48,7 +50,9 @@ def phase_losses(original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
     return {
         "instantaneous_phase": anti_wrapped(error).mean(),
         "group_delay": anti_wrapped(torch.diff(error, dim=1, prepend=torch.zeros_like(error[:, :1]))).mean(),
-        "phase_time_difference": anti_wrapped(torch.diff(error, dim=2, prepend=torch.zeros_like(error[:, :, :1]))).mean(),
+        "phase_time_difference": anti_wrapped(
+            torch.diff(error, dim=2, prepend=torch.zeros_like(error[:, :, :1]))
+        ).mean(),
     }
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -30,14 +31,14 @@ PARTS = ("encoder", "decoder")
 
 
 class RunFolder:
-    """One run's files. At most one process writes them at a time."""
+    """One run's files. As a context it makes the folder and locks it: only one run writes to it at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: Any = None
 
-    def open(self) -> None:
-        """Make the folder and lock it until the process ends.
+    def __enter__(self) -> RunFolder:
+        """Make and lock the folder.
 
         Raises:
             OutputError: It cannot be made, or another run is writing to it.
@@ -48,13 +49,14 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         if not locked(self._lock.fileno()):
-            self.close()
-            raise OutputError(f"another run is writing to {self.path}; name another folder, or wait for it")
-
-    def close(self) -> None:
-        """Unlock the folder."""
-        if self._lock is not None:
             self._lock.close()
+            raise OutputError(f"another run is writing to {self.path}; name another folder, or wait for it")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
 
     @property
     def steps(self) -> list[int]:
@@ -93,7 +95,9 @@ class RunFolder:
             with written_whole(self.path / name, overwrite=True) as temporary:
                 temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    def write(self, step: int, weights: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int) -> None:
+    def write(
+        self, step: int, weights: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int
+    ) -> None:
         """Write a checkpoint, and remove what is not to be kept.
 
         Args:
@@ -138,5 +142,7 @@ class RunFolder:
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise TrainingError(f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed") from error
+            raise TrainingError(
+                f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed"
+            ) from error
         return values

@@ -101,7 +101,7 @@ def read_segment(recording: Recording, start: float, samples: int, sample_rate: 
         mono = (block.mean(axis=0, keepdims=True) for block in reader.blocks(span))
         audio = np.concatenate([*resample(mono, rate, sample_rate)], axis=1)
     skipped = round(lead * sample_rate / rate)
-    return np.concatenate([*exactly([audio[:, skipped:]], samples)], axis=1)[0]
+    return np.asarray(np.concatenate([*exactly([audio[:, skipped:]], samples)], axis=1)[0], np.float32)
 
 
 def levelled(audio: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
@@ -137,9 +137,9 @@ def batches(
 ) -> DataLoader[Batch]:
     """The batches of the steps from ``first`` to ``steps``, or the share of them of one of ``world`` processes."""
     config = segments.config
-    return DataLoader(  # type: ignore[arg-type]  # which takes batches for items here
-        segments,
-        batch_sampler=_Steps(first, steps, config.batch_size, rank, config.batch_size // world),  # type: ignore[arg-type]
+    return DataLoader(
+        segments,  # type: ignore[arg-type]  # a loader's type is that of its items
+        batch_sampler=_Steps(first, steps, config.batch_size, rank, config.batch_size // world),
         num_workers=config.workers,
         collate_fn=_collate,
         pin_memory=pinned,

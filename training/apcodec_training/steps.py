@@ -153,13 +153,13 @@ class Steps:
             + weights.resolution_adversarial * losses["resolution_discriminator"]
         )
         self.judge_optimiser.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.judge_optimiser)
 
     def _descend(self, loss: Tensor) -> float | None:
         longest = self.config.optimiser.gradient_norm
         self.optimiser.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         norm = None
         if longest:
             self._scaler.unscale_(self.optimiser)

@@ -16,21 +16,16 @@ from apcodec_deploy.files import written_whole
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 from apcodec_training.config import StartConfig, TrainingConfig
 from apcodec_training.generator import Generator
-from apcodec_training.journal import Board, Means, Table
+from apcodec_training.journal import Journal
 from apcodec_training.material import Material, write_skipped
+from apcodec_training.means import Means
 from apcodec_training.processes import Processes
 from apcodec_training.run_folder import RunFolder
 from apcodec_training.segments import Batch, Segments, batches
 from apcodec_training.start import centre_on_mean_spectrum, fill_codebooks, new_generator
-from apcodec_training.steps import NotFinite, Steps, StepResult
+from apcodec_training.steps import NotFinite, StepResult, Steps
 from apcodec_training.validation import Heard, validate
 
-LOSSES = (
-    "total amplitude instantaneous_phase group_delay phase_time_difference stft_consistency real_l1 imag_l1 mel_l1 mel_mse "
-    "codebook commitment period_adversarial period_features resolution_adversarial resolution_features "
-    "period_discriminator resolution_discriminator gradient_norm learning_rate revived seconds"
-).split()
-VALIDATION = ("lsd", "stoi", "mel", "si_sdr", "codes_used")
 _START_BATCHES = 16
 _HEARD_CLIPS = 4
 
@@ -69,7 +64,7 @@ class Training:
         Args:
             config: The run.
             material: What to learn from.
-            folder: Where everything goes, open in the process of rank 0.
+            folder: Where everything goes, entered in the process of rank 0.
             processes: This process, and the others.
             resume: Go on from the folder's newest checkpoint.
             start: Weights to start from, of any published checkpoint whose network is the config's.
@@ -101,7 +96,7 @@ class Training:
     def _resume(self) -> None:
         newest = self.folder.newest
         if newest is None:
-            raise TrainingError(f"{self.folder.path} holds no checkpoint to go on from; leave --resume out to start anew")
+            raise TrainingError(f"{self.folder.path} holds no checkpoint to go on from; leave --resume out")
         weights, state = self.folder.read(newest)
         self.steps.restore(weights, state["steps"])
         self.means.restore(state["means"])
@@ -124,32 +119,26 @@ class Training:
         write_skipped(self.material, (), self.folder.path / "skipped.txt")
         for path, reason in self.material.skipped:
             self.reporting.say(f"skipped {path}: {reason}")
-        board = Board(self.folder.path / "logs", self.config.network.sample_rate, after=self.done)
-        try:
-            self._loop(board)
-        except KeyboardInterrupt:
-            if self.done and self.folder.newest != self.done:
-                self._save()
-                self.reporting.say(f"saved step {self.done}; --resume goes on from there")
-            raise
-        finally:
-            board.close()
+        with Journal(self.folder.path, self.config.network, after=self.done) as journal:
+            try:
+                self._loop(journal)
+            except KeyboardInterrupt:
+                if self.done and self.folder.newest != self.done:
+                    self._save()
+                    self.reporting.say(f"saved step {self.done}; --resume goes on from there")
+                raise
 
-    def _loop(self, board: Board | None) -> None:
-        config, device = self.config.run, self.processes.device
-        losses = validation = None
-        if board is not None:
-            losses = Table(self.folder.path / "losses.csv", [*LOSSES, *_usage_columns(self.config)], after=self.done)
-            validation = Table(self.folder.path / "validation.csv", VALIDATION, after=self.done)
-            if not self.done and config.validate_every:
-                self._validate(board, validation)
+    def _loop(self, journal: Journal | None) -> None:
+        run = self.config.run
+        if journal is not None and run.validate_every and not self.done:
+            self._validate(journal)
         loader = batches(
             self.segments,
             first=self.done,
-            steps=config.steps,
+            steps=run.steps,
             rank=self.processes.rank,
             world=self.processes.world,
-            pinned=device.type == "cuda",
+            pinned=self.processes.device.type == "cuda",
         )
         begun = time.perf_counter()
         for batch in loader:
@@ -162,14 +151,17 @@ class Training:
             seconds, begun = time.perf_counter() - begun, time.perf_counter()
             self.means.add(result.losses | {"revived": result.revived, "seconds": seconds})
             self.reporting.step(self.done, result.losses)
-            last = self.done == config.steps
-            if losses is not None and (last or self.done % config.log_every == 0):
-                self._log(losses, board, rate)
-            if board is not None and validation is not None and config.validate_every:
-                if last or self.done % config.validate_every == 0:
-                    self._validate(board, validation)
-            if board is not None and (last or self.done % config.checkpoint_every == 0):
+            if journal is None:
+                continue
+            if self._is_due(run.log_every):
+                journal.losses(self.done, self.means.take() | {"learning_rate": rate}, self.steps.usage.report())
+            if run.validate_every and self._is_due(run.validate_every):
+                self._validate(journal)
+            if self._is_due(run.checkpoint_every):
                 self._save()
+
+    def _is_due(self, every: int) -> bool:
+        return self.done % every == 0 or self.done == self.config.run.steps
 
     def _rate(self) -> float:
         epoch = self.done * self.config.data.batch_size // self.segments.per_epoch
@@ -214,15 +206,7 @@ class Training:
             known = [(Path(path), reason) for path, reason in self.damaged.items()]
             write_skipped(self.material, known, self.folder.path / "skipped.txt")
 
-    def _log(self, table: Table, board: Board | None, rate: float) -> None:
-        values = self.means.take() | {"learning_rate": rate}
-        for name, books in self.steps.usage.report().items():
-            values |= {f"{name}_{index}": value for index, value in enumerate(books, start=1)}
-        table.add(self.done, values)
-        if board is not None:
-            board.numbers("training", values, self.done)
-
-    def _validate(self, board: Board, table: Table) -> None:
+    def _validate(self, journal: Journal) -> None:
         clips: list[Heard] = []
         values = validate(
             self.steps.generator,
@@ -230,23 +214,14 @@ class Training:
             self.config.data.validation_seconds,
             heard=lambda clip: clips.append(clip) if len(clips) < _HEARD_CLIPS else None,
         )
-        if not values:
-            return
-        table.add(self.done, values)
-        board.numbers("validation", values, self.done)
-        for clip in clips:
-            board.clip(clip.name, clip.original, clip.decoded, self.done)
-        told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-        self.reporting.say(f"step {self.done}: {told}")
+        if values:
+            journal.validation(self.done, values, clips)
+            told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+            self.reporting.say(f"step {self.done}: {told}")
 
     def _save(self) -> None:
         state = {"steps": self.steps.state(), "means": self.means.state()}
         self.folder.write(self.done, self.steps.generator.weights(), state, self.config.run.keep_checkpoints)
-
-
-def _usage_columns(config: TrainingConfig) -> list[str]:
-    books = range(1, config.network.num_codebooks + 1)
-    return [f"{name}_{book}" for name in ("usage", "perplexity") for book in books]
 
 
 def _started(config: TrainingConfig, start: CheckpointFiles | None) -> Generator:

@@ -26,7 +26,7 @@ class VectorQuantizer(nn.Module):
 
     def project(self, residual: Tensor) -> Tensor:
         """What is searched for: a residual (B, D, L) in the codebook's own channels."""
-        return self.in_proj(residual) if self.in_proj is not None else residual  # type: ignore[no-any-return]
+        return self.in_proj(residual) if self.in_proj is not None else residual
 
     def nearest(self, projected: Tensor) -> Tensor:
         """Codes (B, L) of a projected residual; the lowest index wins a tie."""
@@ -35,7 +35,7 @@ class VectorQuantizer(nn.Module):
 
     def expand(self, vectors: Tensor) -> Tensor:
         """Codebook vectors in the latent's channels (B, D, L)."""
-        return self.out_proj(vectors) if self.out_proj is not None else vectors  # type: ignore[no-any-return]
+        return self.out_proj(vectors) if self.out_proj is not None else vectors
 
     def search(self, residual: Tensor) -> Tensor:
         """Codes (B, L) of a residual (B, D, L)."""

@@ -1,0 +1,86 @@
+"""Several processes: the same run as one, with the batch shared out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from apcodec_deploy.errors import TrainingError
+from apcodec_training.config import TrainingConfig
+from apcodec_training.processes import processes
+from apcodec_training.run_folder import RunFolder
+
+
+def test_one_process_is_alone() -> None:
+    with processes("cpu") as here:
+        assert (here.rank, here.world, here.device.type) == (0, 1, "cpu")
+        rows = torch.arange(3)
+        assert here.summed(rows) is rows and here.gathered(rows) is rows
+        module = torch.nn.Linear(1, 1)
+        assert here.spread(module) is module
+
+
+@pytest.mark.parametrize(("name", "told"), [("tpu9", "is no device"), ("meta", "runs on cpu or cuda")])
+def test_devices_that_cannot_train_are_refused(name: str, told: str) -> None:
+    with pytest.raises(TrainingError, match=told), processes(name):
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(TrainingError, match="no CUDA device"), processes("cuda"):
+        pass
+    with processes("auto") as here:
+        assert here.device.type == "cpu"
+
+
+def launch(world: int, arguments: list[str]) -> str:
+    """Run the command in some processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    answer = subprocess.run(
+        [*command, "-m", "apcodec_training", *arguments], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stderr
+
+
+def test_two_processes_make_the_run_of_one(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    config = small.changed(
+        {
+            "start": {"codebooks_from_data": True, "steps_without_quantizer": 1},
+            "discriminators": {"first_step": 2},
+            "run": {"steps": 4, "checkpoint_every": 2, "validate_every": 2, "revive_after": 1},
+        },
+        "the test",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    for world in (1, 2):
+        arguments = [
+            str(folder),
+            str(tmp_path / str(world)),
+            "--config",
+            str(tmp_path / "config.json"),
+            "--device",
+            "cpu",
+        ]
+        told = launch(world, arguments)
+        assert told.count("files to train on") == 1, "one process speaks for all"
+        assert f"{world} × cpu" in told
+    alone, shared = (
+        list(csv.DictReader((tmp_path / name / "losses.csv").read_text().splitlines())) for name in ("1", "2")
+    )
+    for mine, theirs in zip(alone, shared, strict=True):
+        for name in ("total", "mel_l1", "codebook", "period_discriminator", "usage_1", "revived"):
+            assert mine[name] == theirs[name] == "" or float(mine[name]) == pytest.approx(float(theirs[name]), rel=2e-3)
+    assert RunFolder(tmp_path / "2").newest == 4
+    # Two can go on from what one has saved.
+    launch(2, [str(folder), str(tmp_path / "1"), "--resume", "--steps", "5", "--device", "cpu"])
+    assert RunFolder(tmp_path / "1").newest == 5

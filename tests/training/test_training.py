@@ -1,0 +1,193 @@
+"""Whole runs: they learn, they go on after a kill as if nothing had happened, and bad input does not end them."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from apcodec_deploy.errors import TrainingError
+from apcodec_export.checkpoint import CheckpointFiles
+from apcodec_training.config import TrainingConfig
+from apcodec_training.material import Material
+from apcodec_training.processes import Processes
+from apcodec_training.run_folder import RunFolder
+from apcodec_training.training import Reporting, Training
+
+HERE = Processes(0, 1, torch.device("cpu"))
+
+
+def ready(config: TrainingConfig, audio: Path, output: Path, **options: Any) -> Training:
+    material = Material.find(audio, validation=None, clips=config.data.validation_clips, seed=config.run.seed)
+    return Training(config, material, RunFolder(output), HERE, **options)
+
+
+def train(config: TrainingConfig, audio: Path, output: Path, **options: Any) -> Training:
+    with RunFolder(output):
+        training = ready(config, audio, output, **options)
+        training.run()
+    return training
+
+
+def lines(output: Path, *, without: tuple[str, ...] = ("seconds",)) -> list[dict[str, str]]:
+    with (output / "losses.csv").open(newline="") as file:
+        return [{key: value for key, value in line.items() if key not in without} for line in csv.DictReader(file)]
+
+
+def test_a_small_model_learns_four_clips_by_heart(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    speech, _ = soundfile.read(folder / "clip 0.flac", dtype="float32")
+    for index in range(4):
+        soundfile.write(tmp_path / "audio" / f"{index}.wav", speech[index * 4000 :][:1240], 48_000, subtype="FLOAT")
+    config = small.changed(
+        {
+            "network": {"dim": 48, "intermediate_dim": 96, "encoder_amp_channels": 48, "decoder_amp_channels": 48},
+            "data": {"validation_clips": 0},
+            "losses": {
+                "period_adversarial": 0,
+                "period_features": 0,
+                "resolution_adversarial": 0,
+                "resolution_features": 0,
+            },
+            "optimiser": {"learning_rate": 2e-3, "schedule": "cosine", "codebook_rate": 10.0},
+            "run": {"steps": 250, "log_every": 10, "checkpoint_every": 250},
+        },
+        "the test",
+    )
+    train(config, tmp_path / "audio", tmp_path / "run")
+    mel = [float(line["mel_l1"]) for line in lines(tmp_path / "run")]
+    assert mel[-1] < 0.25 * mel[0]
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    config = small.changed(
+        {
+            # Everything that has a memory: warm-up, codebooks from data, revival, discriminators that join in late.
+            "start": {"mean_spectrum": True, "codebooks_from_data": True, "steps_without_quantizer": 2},
+            "discriminators": {"first_step": 4},
+            "optimiser": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 3, "gradient_norm": 100.0},
+            "data": {"gain_db": [-6.0, 3.0]},
+            "run": {"steps": 9, "log_every": 2, "checkpoint_every": 3, "validate_every": 4, "revive_after": 2},
+        },
+        "the test",
+    )
+    whole = train(config, folder, tmp_path / "whole")
+    assert whole.done == 9
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(step: int) -> Reporting:
+        def stepped(done: int, losses: dict[str, float]) -> None:
+            if done == step:
+                raise Stop
+
+        return Reporting(step=stepped)
+
+    # Ends without a word in the middle of an interval, twice, and once right where the codebooks are to be filled.
+    with pytest.raises(Stop):
+        train(config, folder, tmp_path / "parts", reporting=stop_at(5))
+    assert RunFolder(tmp_path / "parts").newest == 3
+    with pytest.raises(Stop):
+        train(config, folder, tmp_path / "parts", resume=True, reporting=stop_at(8))
+    assert RunFolder(tmp_path / "parts").newest == 6
+    train(config, folder, tmp_path / "parts", resume=True)
+
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    assert (tmp_path / "parts" / "validation.csv").read_text() == (tmp_path / "whole" / "validation.csv").read_text()
+    for part in ("encoder", "decoder"):
+        mine, theirs = (
+            torch.load(tmp_path / run / f"{part}_00000009", weights_only=True)[part] for run in ("parts", "whole")
+        )
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+    first, last = lines(tmp_path / "whole")[0], lines(tmp_path / "whole")[-1]
+    assert first["codebook"] == "" and first["period_adversarial"] == ""
+    assert all(last[name] for name in ("codebook", "period_adversarial", "resolution_features", "gradient_norm"))
+
+
+def test_ctrl_c_saves_the_step_it_came_at(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    config = small.changed({"run": {"log_every": 4}}, "the test")
+    train(config, folder, tmp_path / "whole")
+
+    def interrupt(done: int, losses: dict[str, float]) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, tmp_path / "run", reporting=Reporting(step=interrupt, say=said.append))
+    assert "saved step 2" in said[-1]
+    train(config, folder, tmp_path / "run", resume=True)
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole"), "the mean over steps 1 to 4 survives the interruption"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_batch(
+    tmp_path: Path, small: TrainingConfig, folder: Path
+) -> None:
+    training = ready(small, folder, tmp_path)
+
+    def break_weights(done: int, losses: dict[str, float]) -> None:
+        if done == 4:
+            with torch.no_grad():
+                training.steps.generator.decoder.AMP_Decoder_output_conv.bias[3] = float("nan")
+
+    training.reporting = Reporting(step=break_weights)
+    with pytest.raises(TrainingError, match=r"step 4 .*amplitude = nan.*not_finite_00000004_0\.npz"):
+        training.run()
+    held = np.load(tmp_path / "not_finite_00000004_0.npz")
+    assert held["audio"].shape == (4, 1240) and len(held["sources"]) == 4
+    number = 4 * small.data.batch_size
+    assert np.array_equal(held["audio"][0], training.segments[number][0].numpy())
+    weights, _ = RunFolder(tmp_path).read(3)
+    assert all(each.isfinite().all() for each in weights["decoder"].values())
+
+
+def test_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    shutil.copy(folder / "clip 0.flac", audio / "good.flac")
+    (audio / "empty.wav").touch()
+    data = bytearray((folder / "clip 2.flac").read_bytes())
+    data[len(data) // 3 :] = bytes(len(data) - len(data) // 3)
+    (audio / "damaged.flac").write_bytes(bytes(data))
+    said: list[str] = []
+    config = small.changed({"data": {"validation_clips": 0}}, "the test")
+    assert train(config, audio, tmp_path / "run", reporting=Reporting(say=said.append)).done == 6
+    listed = (tmp_path / "run" / "skipped.txt").read_text()
+    assert "empty.wav" in listed and "damaged.flac" in listed and "good.flac" not in listed
+    assert sum("damaged.flac" in line for line in said) == 1
+
+
+def test_a_run_starts_from_a_trained_checkpoint(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    train(small, folder, tmp_path / "first")
+    helped = small.changed(
+        {"start": {"mean_spectrum": True, "codebooks_from_data": True, "steps_without_quantizer": 2}}, "the test"
+    )
+    files = CheckpointFiles.find(tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    training = ready(helped, folder, tmp_path / "second", start=files)
+    expected = torch.load(tmp_path / "first" / "encoder_00000006", weights_only=True)["encoder"]
+    found = training.steps.generator.weights()["encoder"]
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    training.run()
+    assert lines(tmp_path / "second")[0]["codebook"] != "", "trained weights need no warm-up"
+    with pytest.raises(TrainingError, match="dim is 16 there and 24 here"):
+        ready(small.changed({"network": {"dim": 24}}, ""), folder, tmp_path / "third", start=files)
+
+
+def test_bfloat16_trains(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    for precision in ("bfloat16", "float32"):
+        train(small.changed({"run": {"precision": precision}}, "the test"), folder, tmp_path / precision)
+    low, full = (float(lines(tmp_path / precision)[-1]["mel_l1"]) for precision in ("bfloat16", "float32"))
+    assert low != full and low == pytest.approx(full, rel=0.05)
+
+
+def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint to go on from"):
+        ready(small, folder, tmp_path, resume=True)

@@ -21,6 +21,7 @@ from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader
 from apcodec_deploy.bundle import EMBEDDED, Bundle
 from apcodec_deploy.errors import AudioError, BenchmarkError
 
+_CONTENDER = "apcodec_benchmarks.contenders.apcodec"
 _QUICK_SECONDS = 2.5
 """Within one window of the published model: one just beyond it would cost two."""
 QUICK_MODES = ("cpuN", "window", "engine")
@@ -153,6 +154,7 @@ class QualityRequest:
     audiodec: Path | None = None
     trained: bool = False
     metrics: Sequence[str] | None = None
+    beside: Sequence[str] = ()
 
     @property
     def command(self) -> str:
@@ -160,6 +162,7 @@ class QualityRequest:
         words = [f"apcodec bench quality {self.folder.resolve().name}"]
         words += [f"--codecs {','.join(self.codecs)}"] if self.codecs else []
         words += [f"--model {Path(self.model).name}"] if self.model else []
+        words += [f"--beside {Path(other).name}" for other in self.beside]
         words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
         return " ".join(words)
 
@@ -178,6 +181,7 @@ def run_quality(
     """
     names_of(request.metrics)
     entries = with_checkout(entries_named(request.codecs), request.audiodec)
+    others = _others(request.beside)
     files = audio_files(request.folder)
     model = EMBEDDED if request.model is None and request.checkpoint is None else request.model
 
@@ -197,7 +201,7 @@ def run_quality(
         with plain_export(entries, settings, progress=making) as ready:
             plan = QualityPlan(
                 command=request.command,
-                entries=ready,
+                entries=[*ready, *others],
                 references={entry.name: _float32_of(entry) for entry in entries if entry.name.startswith("apcodec")},
                 settings=settings,
                 folder=request.folder,
@@ -205,6 +209,26 @@ def run_quality(
                 metrics=request.metrics,
             )
             return measure_quality(plan, heard=heard, progress=progress)
+
+
+def _others(bundles: Sequence[str]) -> list[Entry]:
+    """A contender for each of some other models, called as its directory is.
+
+    Raises:
+        BundleError: One of them is none.
+        BenchmarkError: Two have one name.
+    """
+    names = [Path(bundle).resolve().name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise BenchmarkError(f"--beside names two bundles alike ({', '.join(names)}); rename the directory of one")
+    return [
+        Entry(
+            name=f"apcodec {name}",
+            factory=f"{_CONTENDER}:apcodec",
+            options={"model": str(Bundle.open(bundle).path), "label": name},
+        )
+        for name, bundle in zip(names, bundles, strict=True)
+    ]
 
 
 def _float32_of(entry: Entry) -> Entry:

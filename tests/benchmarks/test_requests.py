@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from apcodec_benchmarks.requests import (
 )
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.speed import Plan
+from apcodec_deploy import Codec
 from apcodec_deploy.errors import ApcodecError, BenchmarkError
 
 Named = Callable[[str], Entry]
@@ -222,6 +224,25 @@ def test_every_apcodec_is_compared_with_onnx_runtime_in_the_same_windows(
         "apcodec-pytorch": "apcodec-whole",
     }
     assert [path.name for path in plan.files] == ["b.WAV", "bad.wav", "a.flac"]
+
+
+def test_other_models_are_contenders_beside_the_first(
+    folder: Path, quality_plans: list[QualityPlan], codec: Codec
+) -> None:
+    beside = [str(codec.bundle.path)]
+    request = QualityRequest(threads=1, folder=folder, codecs=["apcodec"], beside=beside)
+    run_quality(request)
+    (plan,) = quality_plans
+    assert [entry.name for entry in plan.entries] == ["apcodec", "apcodec demo"]
+    assert list(plan.references) == ["apcodec"], "the codes of another model say nothing about this one's"
+    contender = plan.entries[1].make(replace(plan.settings, model=None, options=plan.entries[1].options))
+    assert contender.facts.title.startswith("APCodec, demo, ONNX Runtime")
+    assert contender.facts.weights_hash == codec.fingerprint[:16]
+    assert request.command.endswith("--beside demo")
+    with pytest.raises(BenchmarkError, match="two bundles alike"):
+        run_quality(replace(request, beside=beside * 2))
+    with pytest.raises(ApcodecError):
+        run_quality(replace(request, beside=[str(folder)]))
 
 
 def test_a_window_sweep_does_not_begin_with_a_file_that_cannot_be_read(folder: Path) -> None:

@@ -73,6 +73,8 @@ def test_a_config_survives_its_file(tmp_path: Path, small: TrainingConfig) -> No
         ({"losses": {"mel_l1": float("nan")}}, "a value of type float"),
         ({"data": {"gain_db": [3, 1]}}, "the least comes first"),
         ({"data": {"gain_db": [3]}}, "2 values are expected"),
+        ({"data": {"band_limited": 1.5}}, "a share from 0 to 1"),
+        ({"data": {"lowest_rate": 10}}, "a sample rate of 10 Hz"),
         ({"data": {"segment_samples": 8000}}, "7960 are 200 frames"),
         ({"data": {"segment_samples": 1000}}, "a whole number of latents"),
         ({"data": {"segment_samples": 920}}, "more than 1024 are expected"),

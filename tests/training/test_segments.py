@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from apcodec_deploy.errors import TrainingError
 from apcodec_training.config import DataConfig
 from apcodec_training.material import Material, Recording
-from apcodec_training.segments import Batch, Segments, batches, levelled, read_segment
+from apcodec_training.segments import Batch, Segments, band_limited, batches, levelled, read_segment
 
 DATA = DataConfig(segment_samples=1240, batch_size=4, workers=0, gain_db=(-6.0, 6.0))
 
@@ -100,6 +100,29 @@ def test_damage_inside_a_file_is_told_and_another_segment_taken(folder: Path, tm
     (tmp_path / "good.flac").unlink()
     with pytest.raises(TrainingError, match="20 files in turn"):
         read(segments, 0, 4)
+
+
+def test_band_limited_audio_is_what_it_was_below_and_nothing_above() -> None:
+    random = np.random.default_rng(1)
+    audio = random.normal(size=7960).astype(np.float32)
+    found = band_limited(audio, 48_000, 16_000)
+    assert found.shape == audio.shape
+    before, after = (np.fft.rfft(each * np.hanning(7960)) for each in (audio, found))
+    frequency = np.fft.rfftfreq(7960, 1 / 48_000)
+    below, above = frequency < 6_500, frequency > 8_500
+    np.testing.assert_allclose(after[below], before[below], atol=0.02 * np.abs(before).mean())
+    assert np.abs(after[above]).max() < 1e-3 * np.abs(before[above]).max()
+    np.testing.assert_array_equal(band_limited(audio, 48_000, 48_000), audio)
+
+
+def test_the_share_of_band_limited_segments_is_as_asked(folder: Path) -> None:
+    found = tuple(each for each in recordings(folder) if each.sample_rate == 48_000)
+    plain = Segments(found, DataConfig(segment_samples=1240), 48_000, seed=1)
+    for share, least, most in ((0.5, 15, 45), (1.0, 60, 60)):
+        limits = DataConfig(segment_samples=1240, band_limited=share, lowest_rate=8_000)
+        segments = Segments(found, limits, 48_000, seed=1)
+        changed = sum(not torch.equal(segments[number][0], plain[number][0]) for number in range(60))
+        assert least <= changed <= most
 
 
 @given(st.floats(0.001, 1), st.floats(-40, 40))

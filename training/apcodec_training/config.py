@@ -6,7 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from apcodec_deploy.errors import CheckpointError, TrainingError
+from apcodec_deploy.audio.resampling import check_rate
+from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
 
 Section = TypeVar("Section")
@@ -51,6 +52,9 @@ class DataConfig:
         workers: Processes that read files; 0 reads them in the training process. They do not change what is read.
         gain_db: Least and most by which a segment's level is changed, at random; a segment is never driven past full
             scale.
+        band_limited: Share of the segments that are brought to a lower sample rate and back, so that a model of clean
+            48 kHz recordings learns what audio from elsewhere looks like: nothing above some frequency.
+        lowest_rate: Hz, of those rates.
         validation_clips: Files kept for validation.
         validation_seconds: How much of each of those is coded.
     """
@@ -59,11 +63,16 @@ class DataConfig:
     batch_size: int = 16
     workers: int = 2
     gain_db: tuple[float, float] = (0.0, 0.0)
+    band_limited: float = 0.0
+    lowest_rate: int = 12_000
     validation_clips: int = 8
     validation_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         _positive(self, "segment_samples", "batch_size", "validation_seconds")
+        if not 0 <= self.band_limited <= 1:
+            raise TrainingError(f"data.band_limited is {self.band_limited}; a share from 0 to 1 is expected")
+        check_rate(self.lowest_rate)
         _positive(self, "workers", "validation_clips", zero=True)
         if not self.gain_db[0] <= self.gain_db[1]:
             raise TrainingError(f"data.gain_db is {list(self.gain_db)}; the least comes first, then the most")
@@ -253,7 +262,7 @@ class TrainingConfig:
         """
         try:
             return _changed(self, values, source)
-        except CheckpointError as error:
+        except (AudioError, CheckpointError) as error:
             raise TrainingError(f"{source}: {error}") from error
 
 

@@ -76,7 +76,11 @@ class Segments(Dataset[tuple[Tensor, str, list[tuple[str, str]]]]):
                 recording = self.recordings[int(random.integers(len(self.recordings)))]
                 continue
             source = f"{recording.path} @ {start:.3f} s"
-            return torch.from_numpy(levelled(audio, random.uniform(*self.config.gain_db))), source, damaged
+            audio = levelled(audio, random.uniform(*self.config.gain_db))
+            if random.random() < self.config.band_limited:
+                lowest = min(self.config.lowest_rate, self.sample_rate)
+                audio = band_limited(audio, self.sample_rate, int(random.integers(lowest, self.sample_rate + 1)))
+            return torch.from_numpy(audio), source, damaged
         raise TrainingError(f"{_TRIES} files in turn could not be read, the last of them: {damaged[-1][1]}")
 
 
@@ -111,6 +115,15 @@ def levelled(audio: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
     if gain > 1 and peak > 0:
         gain = max(1.0, min(gain, 1 / peak))
     return np.asarray(audio * np.float32(gain), np.float32)
+
+
+def band_limited(audio: NDArray[np.float32], sample_rate: int, by: int) -> NDArray[np.float32]:
+    """Audio (N,) as it comes back from a lower sample rate ``by``, mirrored at its ends so that these do not click."""
+    edge = min(len(audio) - 1, int(_MARGIN_SECONDS * sample_rate))
+    mirrored = np.pad(audio, edge, "reflect")[None]
+    there = np.concatenate([*resample([mirrored], sample_rate, by)], axis=1)
+    back = np.concatenate([*exactly(resample([there], by, sample_rate), mirrored.shape[1])], axis=1)
+    return np.asarray(back[0, edge : edge + len(audio)], np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ def quality(
     codecs: options.Codecs = None,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", metavar="BUNDLE", help="Another model to compare with, as it runs. Repeatable."),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; else all.")] = None,
     device: options.Device = "cpu",
     precision: options.Precision = "float32",
@@ -71,6 +75,7 @@ def quality(
         audiodec=audiodec,
         trained=trained,
         metrics=options.split(metrics),
+        beside=beside or (),
     )
     kept = Clips(most=clips if html is not None else 0, seconds=clip_seconds)
     with progress() as update:

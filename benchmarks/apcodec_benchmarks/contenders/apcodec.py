@@ -47,7 +47,8 @@ class ApcodecContender:
 
         Args:
             settings: Of its options, ``backend`` is ``onnxruntime``, ``openvino`` or ``tensorrt``, ``window`` as for a
-                ``Codec``, ``precision`` one that this contender has whatever the others have.
+                ``Codec``, ``precision`` and ``model`` those that this contender has whatever the others have, ``label``
+                what the model is called in its title.
 
         Raises:
             ContenderError: The bundle, the backend or the window cannot be had.
@@ -60,7 +61,8 @@ class ApcodecContender:
                 precision=str(settings.options.get("precision", settings.precision)),
                 threads=settings.threads,
             )
-            bundle = Bundle.embedded() if settings.model is None else Bundle.open(settings.model)
+            model = settings.options.get("model", settings.model)
+            bundle = Bundle.embedded() if model is None else Bundle.open(str(model))
             self.codec = Codec(bundle, create(bundle, options))
             self.facts = self._facts(settings)
         except ApcodecError as error:
@@ -77,8 +79,9 @@ class ApcodecContender:
             "openvino": f"openvino {_version('openvino')}",
         }
         windows = "whole clips" if self._window == "whole" else f"windows of {self._seconds:.2f} s"
+        label = settings.options.get("label")
         return Facts(
-            title=f"APCodec, {self._kind}, {windows}",
+            title=", ".join(["APCodec", *([str(label)] if label else []), self._kind, windows]),
             library=names[backend.name],
             sample_rate=codec.sample_rate,
             bitrate=codec.bitrate,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +113,20 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small:
     assert all(last[name] for name in ("codebook", "period_adversarial", "resolution_features", "gradient_norm"))
 
 
-def test_ctrl_c_saves_the_step_it_came_at(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+def test_an_interrupt_waits_for_the_step_and_saves_it(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     config = small.changed({"run": {"log_every": 4}}, "the test")
     train(config, folder, tmp_path / "whole")
 
     def interrupt(done: int, losses: dict[str, float]) -> None:
         if done == 2:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)  # in the middle of whatever the run does next
 
     said: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         train(config, folder, tmp_path / "run", reporting=Reporting(step=interrupt, say=said.append))
     assert "saved step 2" in said[-1]
+    assert signal.getsignal(signal.SIGTERM) == before
     train(config, folder, tmp_path / "run", resume=True)
     assert lines(tmp_path / "run") == lines(tmp_path / "whole"), "the mean over steps 1 to 4 survives the interruption"
 
@@ -186,6 +190,18 @@ def test_bfloat16_trains(tmp_path: Path, small: TrainingConfig, folder: Path) ->
         train(small.changed({"run": {"precision": precision}}, "the test"), folder, tmp_path / precision)
     low, full = (float(lines(tmp_path / precision)[-1]["mel_l1"]) for precision in ("bfloat16", "float32"))
     assert low != full and low == pytest.approx(full, rel=0.05)
+
+
+def test_a_finished_run_says_that_it_is(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    train(small, folder, tmp_path)
+    with pytest.raises(TrainingError, match="is at step 6 of 6; a larger --steps"):
+        ready(small, folder, tmp_path, resume=True)
+
+
+def test_one_family_of_discriminators_is_enough(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    train(small.changed({"losses": {"period_adversarial": 0, "period_features": 0}}, ""), folder, tmp_path)
+    last = lines(tmp_path)[-1]
+    assert last["period_discriminator"] == "" and last["resolution_discriminator"] != ""
 
 
 def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from apcodec_training.discriminators import Judgement
 
 Families = tuple[list[Judgement], list[Judgement]]
-"""Judgements of the multi-period and of the multi-resolution discriminators."""
+"""Judgements of the multi-period and of the multi-resolution discriminators; a family may be empty."""
 _NAMES = ("period", "resolution")
 
 
@@ -23,6 +23,7 @@ def discriminator_losses(original: Families, decoded: Families) -> dict[str, Ten
             for true, false in zip(originals, decodeds, strict=True)
         )
         for name, originals, decodeds in zip(_NAMES, original, decoded, strict=True)
+        if originals
     }
 
 
@@ -35,6 +36,8 @@ def adversarial_losses(original: Families, decoded: Families) -> dict[str, Tenso
     """
     found: dict[str, Tensor] = {}
     for name, originals, decodeds in zip(_NAMES, original, decoded, strict=True):
+        if not originals:
+            continue
         found[f"{name}_adversarial"] = _sum(F.relu(1 - judged[-1].float()).mean() for judged in decodeds)
         found[f"{name}_features"] = _sum(
             F.l1_loss(mine.float(), true.float())
@@ -45,5 +48,4 @@ def adversarial_losses(original: Families, decoded: Families) -> dict[str, Tenso
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:
-    found = list(terms)
-    return torch.stack(found).sum() if found else torch.zeros(())
+    return torch.stack(list(terms)).sum()

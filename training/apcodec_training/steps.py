@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,16 @@ class Steps:
         self._judges = processes.spread(self.discriminators) if self.discriminators is not None else None
 
     def _new_discriminators(self) -> Discriminators | None:
-        if not self.config.adversarial:
+        weights, config = self.config.losses, self.config.discriminators
+        if not (weights.period_adversarial or weights.period_features):
+            config = replace(config, periods=())
+        if not (weights.resolution_adversarial or weights.resolution_features):
+            config = replace(config, resolutions=())
+        if not (config.periods or config.resolutions):
             return None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.run.seed + 1)
-            return Discriminators(self.config.discriminators).to(self.processes.device)
+            return Discriminators(config).to(self.processes.device)
 
     def _adam(self, module: nn.Module, *, apart: Sequence[Tensor] = ()) -> torch.optim.AdamW:
         """An optimiser in which some parameters, which are codebooks, have a rate of their own."""
@@ -148,10 +153,11 @@ class Steps:
     def _descend_judges(self, losses: dict[str, Tensor]) -> None:
         assert self.judge_optimiser is not None
         weights = self.config.losses
-        loss = (
-            weights.period_adversarial * losses["period_discriminator"]
-            + weights.resolution_adversarial * losses["resolution_discriminator"]
-        )
+        shares = {
+            "period_discriminator": weights.period_adversarial,
+            "resolution_discriminator": weights.resolution_adversarial,
+        }
+        loss = torch.stack([shares[name] * value for name, value in losses.items()]).sum()
         self.judge_optimiser.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.judge_optimiser)

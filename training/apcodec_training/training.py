@@ -16,6 +16,7 @@ from apcodec_deploy.files import written_whole
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 from apcodec_training.config import StartConfig, TrainingConfig
 from apcodec_training.generator import Generator
+from apcodec_training.interrupts import Interrupts, deferred_interrupts
 from apcodec_training.journal import Journal
 from apcodec_training.material import Material, write_skipped
 from apcodec_training.means import Means
@@ -97,6 +98,10 @@ class Training:
         newest = self.folder.newest
         if newest is None:
             raise TrainingError(f"{self.folder.path} holds no checkpoint to go on from; leave --resume out")
+        if newest >= self.config.run.steps:
+            raise TrainingError(
+                f"{self.folder.path} is at step {newest} of {self.config.run.steps}; a larger --steps trains on"
+            )
         weights, state = self.folder.read(newest)
         self.steps.restore(weights, state["steps"])
         self.means.restore(state["means"])
@@ -108,10 +113,11 @@ class Training:
             yield batch.audio.to(self.processes.device)
 
     def run(self) -> None:
-        """Train to the last step. Ctrl-C saves a checkpoint and is raised on.
+        """Train to the last step. Ctrl-C and SIGTERM let a step end and save it.
 
         Raises:
             TrainingError: A loss is not finite; the batch is in the folder.
+            KeyboardInterrupt: There was one.
         """
         if self.processes.rank:
             self._loop(None)
@@ -119,16 +125,13 @@ class Training:
         write_skipped(self.material, (), self.folder.path / "skipped.txt")
         for path, reason in self.material.skipped:
             self.reporting.say(f"skipped {path}: {reason}")
-        with Journal(self.folder.path, self.config.network, after=self.done) as journal:
-            try:
-                self._loop(journal)
-            except KeyboardInterrupt:
-                if self.done and self.folder.newest != self.done:
-                    self._save()
-                    self.reporting.say(f"saved step {self.done}; --resume goes on from there")
-                raise
+        with (
+            Journal(self.folder.path, self.config.network, after=self.done) as journal,
+            deferred_interrupts() as interrupts,
+        ):
+            self._loop(journal, interrupts)
 
-    def _loop(self, journal: Journal | None) -> None:
+    def _loop(self, journal: Journal | None, interrupts: Interrupts | None = None) -> None:
         run = self.config.run
         if journal is not None and run.validate_every and not self.done:
             self._validate(journal)
@@ -157,8 +160,12 @@ class Training:
                 journal.losses(self.done, self.means.take() | {"learning_rate": rate}, self.steps.usage.report())
             if run.validate_every and self._is_due(run.validate_every):
                 self._validate(journal)
-            if self._is_due(run.checkpoint_every):
+            interrupted = interrupts is not None and interrupts.asked
+            if interrupted or self._is_due(run.checkpoint_every):
                 self._save()
+            if interrupted:
+                self.reporting.say(f"saved step {self.done}; --resume goes on from there")
+                raise KeyboardInterrupt
 
     def _is_due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.config.run.steps

@@ -198,6 +198,18 @@ def test_a_finished_run_says_that_it_is(tmp_path: Path, small: TrainingConfig, f
         ready(small, folder, tmp_path, resume=True)
 
 
+def test_a_resumed_run_does_what_its_config_says_now(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    without = {f"{family}_{kind}": 0.0 for family in ("period", "resolution") for kind in ("adversarial", "features")}
+    train(small.changed({"losses": without}, ""), folder, tmp_path)
+    changes = {"run": {"steps": 8}, "optimiser": {"codebook_rate": 3.0, "weight_decay": 0.0}}
+    training = train(small.changed(changes, ""), folder, tmp_path, resume=True)
+    network, codebooks = training.steps.optimiser.param_groups
+    assert codebooks["lr"] == 3 * network["lr"] and network["weight_decay"] == 0
+    assert lines(tmp_path)[-1]["period_adversarial"] != "", "discriminators join in"
+    with pytest.raises(TrainingError, match="does not fit the config"):
+        ready(small.changed({"run": {"steps": 9}, "network": {"dim": 24}}, ""), folder, tmp_path, resume=True)
+
+
 def test_one_family_of_discriminators_is_enough(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     train(small.changed({"losses": {"period_adversarial": 0, "period_features": 0}}, ""), folder, tmp_path)
     last = lines(tmp_path)[-1]

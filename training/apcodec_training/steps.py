@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from apcodec_deploy.errors import TrainingError
 from apcodec_training.adversarial import adversarial_losses, discriminator_losses
 from apcodec_training.config import TrainingConfig
 from apcodec_training.discriminators import Discriminators
@@ -208,13 +209,33 @@ class Steps:
         }
 
     def restore(self, weights: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Go back to a state and the weights that belong to it."""
-        self.generator.encoder.load_state_dict(weights["encoder"])
-        self.generator.decoder.load_state_dict(weights["decoder"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.discriminators is not None and self.judge_optimiser is not None:
-            self.discriminators.load_state_dict(state["discriminators"])
-            self.judge_optimiser.load_state_dict(state["judge_optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
-        self.usage.idle.copy_(state["idle"])
-        self.usage.counts.copy_(state["counts"])
+        """Go back to a state and the weights that belong to it.
+
+        What the config says of the optimisers holds, not what it said then; discriminators that were not there before
+        start new.
+
+        Raises:
+            TrainingError: They are of another network, or of other discriminators.
+        """
+        try:
+            self.generator.encoder.load_state_dict(weights["encoder"])
+            self.generator.decoder.load_state_dict(weights["decoder"])
+            _load_moments(self.optimiser, state["optimiser"])
+            if self.discriminators is not None and self.judge_optimiser is not None and state["discriminators"]:
+                self.discriminators.load_state_dict(state["discriminators"])
+                _load_moments(self.judge_optimiser, state["judge_optimiser"])
+            if self._scaler.is_enabled() and state["scaler"]:
+                self._scaler.load_state_dict(state["scaler"])
+            self.usage.idle.copy_(state["idle"])
+            self.usage.counts.copy_(state["counts"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"the checkpoint does not fit the config: {reason}") from error
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over what an optimiser has learned, but not what it was told."""
+    told = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, options in zip(optimiser.param_groups, told, strict=True):
+        group.update(options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +76,7 @@ def bundle(family: Path, bundles: dict[str, Path]) -> Path:
     return next(bundles[name] for name, directory in FAMILIES.items() if directory == family)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def demo_checkpoint() -> Path:
-    """The PyTorch checkpoint behind the embedded model, which is too large to keep beside the tests."""
-    path = Path(os.environ.get("APCODEC_DEMO_CHECKPOINT", ""))
-    if not (path / "config.json").is_file():
-        pytest.skip("APCODEC_DEMO_CHECKPOINT does not name the directory of the demo model's checkpoint")
-    return path
+    """The PyTorch checkpoint behind the embedded model."""
+    return ROOT / "training" / "demo"

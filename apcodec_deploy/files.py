@@ -35,7 +35,7 @@ def partially_written(target: Path) -> Iterator[Path]:
     """
     partial = partial_path(target)
     try:
-        with _errors_of(target):
+        with output_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             yield partial
     except BaseException:
@@ -52,7 +52,7 @@ def put_in_place(target: Path, *, overwrite: bool) -> None:
     """
     partial = partial_path(target)
     try:
-        with _errors_of(target):
+        with output_errors(target):
             _check_target(target, overwrite=overwrite)
             _put(partial, target, overwrite=overwrite)
     finally:
@@ -84,7 +84,7 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
         # Not the target's name with something added, which could be longer than a name may be.
         temporary = target.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
     try:
-        with _errors_of(target):
+        with output_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _put(temporary, target, overwrite=overwrite)
@@ -94,7 +94,7 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
 
 
 @contextmanager
-def _errors_of(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
     """The system's errors as ours."""
     try:
         yield

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -244,6 +245,8 @@ def make(seed: int, folder: Path) -> tuple[float, str | None]:
         return soundfile.info(target).duration, None
     try:
         audio = clip(seed)
+    except FileNotFoundError as error:
+        return 0.0, f"clip {seed}: {error.filename} is not installed; see the top of this script"
     except (subprocess.CalledProcessError, soundfile.SoundFileError) as error:
         return 0.0, f"clip {seed}: {error}"
     held = io.BytesIO()
@@ -261,7 +264,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    total = 0.0
+    total, failed = 0.0, 0
     with ProcessPoolExecutor(options.jobs) as pool:
         tasks = [pool.submit(make, seed, options.folder) for seed in range(options.clips)]
         for done, task in enumerate(as_completed(tasks), start=1):
@@ -269,8 +272,10 @@ def main() -> None:
             total += seconds
             if problem:
                 print(problem)
+                failed += 1
             if done % 50 == 0 or done == len(tasks):
                 print(f"{done} of {len(tasks)} clips, {total / 3600:.2f} h", flush=True)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

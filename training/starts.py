@@ -41,15 +41,23 @@ def variants(steps: int) -> dict[str, dict[str, Any]]:
 
 def measured(name: str, changes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Train, and read what came of it."""
-    config = preset("demo").changed(
-        {
-            "losses": dict.fromkeys(PLAIN, 0.0),
-            "run": {"steps": options.steps, "log_every": 20, "validate_every": 0, "checkpoint_every": options.steps},
-        },
-        name,
+    config = (
+        preset("demo")
+        .changed(
+            {
+                "losses": dict.fromkeys(PLAIN, 0.0),
+                "run": {
+                    "steps": options.steps,
+                    "log_every": 20,
+                    "validate_every": options.steps,
+                    "checkpoint_every": options.steps,
+                    "precision": options.precision,
+                },
+            },
+            name,
+        )
+        .changed(changes, name)
     )
-    config = config.changed({"run": {"validate_every": options.steps, "precision": options.precision}}, name)
-    config = config.changed(changes, name)
     with tempfile.TemporaryDirectory() as directory, processes("auto") as here, RunFolder(Path(directory)) as folder:
         material = Material.find(options.audio, validation=options.validation, clips=8, seed=config.run.seed)
         Training(config, material, folder, here).run()

@@ -95,6 +95,12 @@ class AudioReader:
         if self._raw is not None:
             self._raw.close()
 
+    @property
+    def declared_samples(self) -> int | None:
+        """Samples of each channel that the file says it has; None where it does not say."""
+        frames: int = self._file.frames
+        return frames if self._file.seekable() and frames < _STREAMED_FRAMES else None
+
     @classmethod
     def of_stream(cls, descriptor: int, name: str) -> AudioReader:
         """Audio from a pipe, such as WAV from ffmpeg, which need not say how long it is.

@@ -40,10 +40,15 @@ def test_a_folder_of_audio_becomes_a_checkpoint_that_loads(folder: Path, tmp_pat
     assert (output / "losses.csv").exists() and list((output / "logs").iterdir())
     with pytest.raises(TrainingError, match="holds checkpoints; --resume goes on"):
         train(folder, output, "--config", config)
-    with pytest.raises(TrainingError, match="leave --preset and --start out"):
-        train(folder, output, "--resume", "--preset", "demo")
     train(folder, output, "--resume", "--steps", 5)
     assert RunFolder(output).newest == 5
+
+
+def test_one_command_begins_and_goes_on(folder: Path, tmp_path: Path, config: Path) -> None:
+    again = (folder, tmp_path / "run", "--config", config, "--device", "cpu", "--resume")
+    train(*again, "--steps", 3)
+    train(*again, "--steps", 4)
+    assert RunFolder(tmp_path / "run").newest == 4
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_losses(folder: Path, tmp_path: Path, config: Path) -> None:
@@ -79,3 +84,6 @@ def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no preset 'large'"):
         train(folder, tmp_path / "run", "--preset", "large")
     assert not (tmp_path / "run").exists()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"holds a config\.json of something else"):
+        train(folder, tmp_path)

@@ -67,7 +67,7 @@ def test_a_config_survives_its_file(tmp_path: Path, small: TrainingConfig) -> No
         ({"run": 3}, "a section of keys is expected"),
         ({"run": {"steps": "many"}}, "'many'; a value of type int"),
         ({"run": {"steps": True}}, "True; a value of type int"),
-        ({"run": {"steps": 0}}, "steps is 0; more than 0"),
+        ({"run": {"steps": 0}}, "my.toml: run: steps is 0; more than 0"),
         ({"run": {"precision": "int8"}}, "one of float32, bfloat16, float16"),
         ({"losses": {"mel_l1": -1}}, "mel_l1 is -1.0; 0 or more"),
         ({"losses": {"mel_l1": float("nan")}}, "a value of type float"),

@@ -30,6 +30,9 @@ def test_a_line_that_a_kill_has_cut_is_dropped_with_what_came_after(tmp_path: Pa
     file.write_text("step,a,b\n10,1,2\n20,3,4\n3")
     Table(file, ["a", "b"], after=20)
     assert file.read_text() == "step,a,b\n10,1,2\n20,3,4\n"
+    file.write_text("step,a,b\n10,1,2\n" + "\0" * 12 + "\n")  # what a loss of power can leave
+    Table(file, ["a", "b"], after=20)
+    assert file.read_text() == "step,a,b\n10,1,2\n"
 
 
 def test_absent_values_leave_their_column_empty(tmp_path: Path) -> None:
@@ -45,6 +48,18 @@ def test_means_are_of_the_steps_that_had_a_value() -> None:
     other.restore(means.state())
     assert other.take() == means.take() == {"a": 1.5, "b": 4}
     assert means.take() == {}
+
+
+def test_a_resumed_board_keeps_the_step_it_is_resumed_at(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for after, steps in ((0, (5, 10, 15)), (10, (15,))):
+        board = Board(tmp_path, 48_000, after=after)
+        for step in steps:
+            board.numbers("training", {"a": step + after}, step)
+        board.close()
+    held = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in held.Scalars("training/a")] == [(5, 5), (10, 10), (15, 25)]
 
 
 def test_the_board_holds_curves_pictures_and_sound(tmp_path: Path) -> None:

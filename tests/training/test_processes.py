@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,35 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, small: TrainingConfig
     # Two can go on from what one has saved.
     launch(2, [str(folder), str(tmp_path / "1"), "--resume", "--steps", "5", "--device", "cpu"])
     assert RunFolder(tmp_path / "1").newest == 5
+
+
+def test_processes_that_are_told_to_end_do_so_after_the_same_step(
+    tmp_path: Path, small: TrainingConfig, folder: Path
+) -> None:
+    endless = small.changed({"run": {"steps": 100_000, "log_every": 1, "checkpoint_every": 100_000}}, "the test")
+    (tmp_path / "config.json").write_text(json.dumps(endless.to_dict()))
+    output = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    arguments = [
+        "apcodec_training",
+        str(folder),
+        str(output),
+        "--config",
+        str(tmp_path / "config.json"),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        [*command, *arguments], stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (
+        not (file := output / "losses.csv").exists() or len(file.read_text()) < 2_000
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) != 0
+    saved = RunFolder(output).newest
+    assert saved is not None and saved > 0
+    logged = (output / "losses.csv").read_text().splitlines()[-1].split(",")[0]
+    assert saved == int(logged)

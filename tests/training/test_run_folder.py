@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,11 @@ def test_a_networks_published_config_makes_it_again(small: TrainingConfig) -> No
         assert detect(published_config(network), shapes) == (network, [])
 
 
-def test_old_checkpoints_go_and_the_state_is_of_the_newest(tmp_path: Path, small: TrainingConfig) -> None:
+def test_old_checkpoints_go_and_the_last_two_states_stay(tmp_path: Path, small: TrainingConfig) -> None:
     folder = RunFolder(tmp_path)
     write(folder, small, 1, 2, 3)
     assert folder.steps == [2, 3] and folder.newest == 3
-    assert sorted(path.name for path in tmp_path.glob("state_*")) == ["state_00000003"]
+    assert sorted(path.name for path in tmp_path.glob("state_*")) == ["state_00000002", "state_00000003"]
     write(folder, small, 4, keep=0)
     assert folder.steps == [2, 3, 4]
     assert folder.read(4)[1] == {"step": 4}
@@ -67,6 +69,39 @@ def test_a_checkpoint_counts_once_its_state_is_there(tmp_path: Path, small: Trai
         folder.read(5)
 
 
+def test_what_a_kill_left_of_a_later_step_does_not_push_out_a_whole_checkpoint(
+    tmp_path: Path, small: TrainingConfig
+) -> None:
+    folder = RunFolder(tmp_path)
+    write(folder, small, 3)
+    for name in ("encoder_00000006", "decoder_00000006"):
+        (tmp_path / name).write_bytes(b"of a killed run")
+    write(folder, small, 4, keep=1)
+    assert folder.newest == 4
+
+
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, small: TrainingConfig) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from apcodec_deploy.errors import OutputError
+from apcodec_training.run_folder import RunFolder
+import torch
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    RunFolder(Path(sys.argv[1])).write(1, {"encoder": {"a": torch.zeros(100_000)}, "decoder": {}}, {}, 1)
+except OutputError as error:
+    print(error)
+"""
+    answer = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert "encoder_00000001 cannot be written" in answer.stdout, answer.stderr
+    assert not list(tmp_path.iterdir())
+    left = tmp_path / ".apcodec-0123456789ab.part"
+    left.touch()
+    with RunFolder(tmp_path):
+        assert not left.exists(), "what a killed run was writing is gone"
+
+
 def test_a_failing_write_leaves_what_was_there(
     tmp_path: Path, small: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,9 +110,9 @@ def test_a_failing_write_leaves_what_was_there(
     before = (tmp_path / "decoder_00000005").read_bytes()
     real = torch.save
 
-    def full(value: Any, target: Path) -> None:
+    def full(value: Any, target: Any) -> None:
         if "decoder" in value:
-            Path(target).write_bytes(b"half")
+            target.write(b"half")
             raise OSError(28, "No space left on device")
         real(value, target)
 

@@ -6,14 +6,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import soxr
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apcodec_deploy.errors import TrainingError
 from apcodec_training.config import DataConfig
 from apcodec_training.material import Material, Recording
 from apcodec_training.segments import Batch, Segments, band_limited, batches, levelled, read_segment
@@ -49,8 +47,8 @@ def test_a_segment_is_what_is_in_the_file(folder: Path) -> None:
 def test_a_short_file_is_filled_with_zeros(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", np.full(100, 0.5), 48_000, subtype="FLOAT")
     segments = Segments(recordings(tmp_path), DataConfig(segment_samples=1240), 48_000, seed=0)
-    audio, _, _ = segments[0]
-    assert audio[:100].tolist() == [0.5] * 100 and audio[100:].abs().max() == 0
+    audio = segments[0].audio
+    assert audio is not None and audio[:100].tolist() == [0.5] * 100 and audio[100:].abs().max() == 0
 
 
 def test_batches_do_not_depend_on_who_reads_them(folder: Path) -> None:
@@ -68,21 +66,25 @@ def test_batches_do_not_depend_on_who_reads_them(folder: Path) -> None:
     assert not torch.equal(other[0].audio, expected[0].audio)
 
 
+def audio_of(segments: Segments, number: int) -> torch.Tensor:
+    audio = segments[number].audio
+    assert audio is not None
+    return audio
+
+
 def vars_of(config: DataConfig) -> dict[str, object]:
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def test_an_epoch_takes_every_file_as_often_as_it_should(folder: Path) -> None:
     found = recordings(folder)
-    long = Recording(found[0].path, found[0].sample_rate, found[0].samples)
     segments = Segments(found, DATA, 48_000, seed=3)
     assert segments.per_epoch == sum(each.draws for each in found) == 8
     for epoch in range(3):
-        names = sorted(segments[epoch * 8 + place][1].split(" @ ")[0] for place in range(8))
+        names = sorted(segments[epoch * 8 + place].source.split(" @ ")[0] for place in range(8))
         assert names == sorted(str(each.path) for each in found)
-    order = [[segments[epoch * 8 + place][1].split(" @ ")[0] for place in range(8)] for epoch in range(2)]
+    order = [[segments[epoch * 8 + place].source.split(" @ ")[0] for place in range(8)] for epoch in range(2)]
     assert order[0] != order[1]
-    assert long.draws == 1
 
 
 def test_damage_inside_a_file_is_told_and_another_segment_taken(folder: Path, tmp_path: Path) -> None:
@@ -98,8 +100,8 @@ def test_damage_inside_a_file_is_told_and_another_segment_taken(folder: Path, tm
     assert damaged == {str(tmp_path / "damaged.flac")}
     assert all(batch.audio.abs().max() > 0 for batch in everything)
     (tmp_path / "good.flac").unlink()
-    with pytest.raises(TrainingError, match="20 files in turn"):
-        read(segments, 0, 4)
+    for batch in read(segments, 0, 4):
+        assert not batch.sources and len(batch.damaged) >= 20
 
 
 def test_band_limited_audio_is_what_it_was_below_and_nothing_above() -> None:
@@ -121,7 +123,7 @@ def test_the_share_of_band_limited_segments_is_as_asked(folder: Path) -> None:
     for share, least, most in ((0.5, 15, 45), (1.0, 60, 60)):
         limits = DataConfig(segment_samples=1240, band_limited=share, lowest_rate=8_000)
         segments = Segments(found, limits, 48_000, seed=1)
-        changed = sum(not torch.equal(segments[number][0], plain[number][0]) for number in range(60))
+        changed = sum(not torch.equal(audio_of(segments, number), audio_of(plain, number)) for number in range(60))
         assert least <= changed <= most
 
 

@@ -147,9 +147,34 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_batch(
     held = np.load(tmp_path / "not_finite_00000004_0.npz")
     assert held["audio"].shape == (4, 1240) and len(held["sources"]) == 4
     number = 4 * small.data.batch_size
-    assert np.array_equal(held["audio"][0], training.segments[number][0].numpy())
+    assert np.array_equal(held["audio"][0], np.asarray(training.segments[number].audio))
     weights, _ = RunFolder(tmp_path).read(3)
     assert all(each.isfinite().all() for each in weights["decoder"].values())
+
+
+def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    training = ready(small, folder, tmp_path)
+
+    def break_weights(done: int, losses: dict[str, float]) -> None:
+        if done == 6:
+            with torch.no_grad():
+                training.steps.generator.decoder.AMP_Decoder_output_conv.bias[3] = float("inf")
+
+    training.reporting = Reporting(step=break_weights)
+    with pytest.raises(TrainingError, match="step 6 are not finite, so they are not saved"):
+        training.run()
+    assert RunFolder(tmp_path).newest == 3
+
+
+def test_an_infinite_gradient_is_not_learned_from(
+    tmp_path: Path, small: TrainingConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = ready(small.changed({"optimiser": {"gradient_norm": 10.0}}, ""), folder, tmp_path)
+    before = training.steps.generator.weights()["decoder"]["embed_pha.weight"].clone()
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *given: torch.tensor(float("inf")))
+    with pytest.raises(TrainingError, match="gradient_norm = inf"):
+        training.run()
+    assert torch.equal(training.steps.generator.weights()["decoder"]["embed_pha.weight"], before)
 
 
 def test_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
@@ -166,6 +191,35 @@ def test_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path, small: Trainin
     listed = (tmp_path / "run" / "skipped.txt").read_text()
     assert "empty.wav" in listed and "damaged.flac" in listed and "good.flac" not in listed
     assert sum("damaged.flac" in line for line in said) == 1
+    shutil.rmtree(tmp_path / "run")
+    (audio / "good.flac").unlink()
+    with pytest.raises(TrainingError, match=r"too many files in turn could not be read, the last: .*damaged\.flac"):
+        train(config.changed({"data": {"workers": 1}}, ""), audio, tmp_path / "run")
+
+
+def test_a_bad_validation_file_is_listed_and_the_run_goes_on(
+    tmp_path: Path, small: TrainingConfig, folder: Path
+) -> None:
+    (tmp_path / "validation").mkdir()
+    soundfile.write(tmp_path / "validation" / "a.wav", np.full(48_000, np.nan), 48_000, subtype="FLOAT")
+    shutil.copy(folder / "clip 0.flac", tmp_path / "validation" / "b.flac")
+    config = small.changed({"run": {"validate_every": 3}}, "the test")
+    material = Material.find(folder, validation=tmp_path / "validation", clips=2, seed=0)
+    with RunFolder(tmp_path / "run") as output:
+        Training(config, material, output, HERE).run()
+    assert "a.wav" in (tmp_path / "run" / "skipped.txt").read_text()
+    assert len((tmp_path / "run" / "validation.csv").read_text().splitlines()) == 4
+
+
+def test_other_files_are_noticed_when_a_run_goes_on(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    shutil.copytree(folder, tmp_path / "audio")
+    train(small, tmp_path / "audio", tmp_path / "run")
+    (tmp_path / "audio" / "clip 2.flac").unlink()
+    said: list[str] = []
+    more = small.changed({"run": {"steps": 7}}, "the test")
+    train(more, tmp_path / "audio", tmp_path / "run", resume=True, reporting=Reporting(say=said.append))
+    assert any("not those that the run was begun with" in line for line in said)
+    assert RunFolder(tmp_path / "run").read_config()["run"]["steps"] == 7, "the next resume does what this one did"
 
 
 def test_a_run_starts_from_a_trained_checkpoint(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:

@@ -27,7 +27,7 @@ def test_metrics_are_means_over_clips(generator: Generator, folder: Path) -> Non
     recordings = Material.find(folder, validation=None, clips=0, seed=0).training[:3]
     heard: list[Heard] = []
     found = validate(generator, recordings, 0.75, heard=heard.append)
-    assert [clip.name for clip in heard] == [each.path.name for each in recordings]
+    assert [clip.name for clip in heard] == [each.name for each in recordings]
     assert [len(clip.original) for clip in heard] == [min(36_000, round(each.seconds * 48_000)) for each in recordings]
     expected = [measure(clip.original, clip.decoded, 48_000, METRICS) for clip in heard]
     assert found["lsd"] == pytest.approx(np.mean([each["lsd"] for each in expected]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the config's.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; else PyTorch's choice.", min=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of OUT_DIR.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from OUT_DIR's newest checkpoint; begin where there is none.")
+    ] = False,
 ) -> None:
     """Train a codec on a folder of audio, by the paper's recipe.
 
@@ -57,12 +60,11 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     folder = RunFolder(output)
-    if resume and (preset or start):
-        raise TrainingError(
-            "--resume goes on with the preset and the weights of OUT_DIR; leave --preset and --start out"
-        )
+    if (output / "config.json").exists() and not (output / "training.json").exists():
+        raise TrainingError(f"{output} holds a config.json of something else, which would be lost; name another folder")
     if not resume and folder.steps:
         raise TrainingError(f"{output} holds checkpoints; --resume goes on from them, or name another folder")
+    resume = resume and folder.newest is not None
     chosen = preset_named(preset or "paper")
     if resume:
         chosen = chosen.changed(folder.read_config(), str(output / "training.json"))
@@ -72,7 +74,7 @@ def train(
         chosen = chosen.changed({"run": {"steps": steps}}, "--steps")
 
     with processes(device) as here, progress_bar() as bar, ExitStack() as stack:
-        first = here.rank == 0
+        first, begun = here.rank == 0, {"time": time.monotonic()}
         task = bar.add_task("looking at files", total=None, visible=first)
 
         def looked(what: str, done: int, total: int) -> None:
@@ -82,6 +84,11 @@ def train(
             told: dict[str, Any] = {"mel": losses["mel_l1"], "total": losses["total"]}
             text = ", ".join(f"{name} {value:.3g}" for name, value in told.items())
             bar.update(task, description=f"training ({text})", completed=done, total=chosen.run.steps)
+            begun.setdefault("step", done - 1)
+            if first and bar.disable and done % chosen.run.log_every == 0:
+                rate = (done - begun["step"]) / (time.monotonic() - begun["time"])
+                left = (chosen.run.steps - done) / rate / 3600
+                say(f"step {done} of {chosen.run.steps}: {text}, {rate:.2g} steps/s, {left:.1f} h left")
 
         material = Material.find(
             audio, validation=validation, clips=chosen.data.validation_clips, seed=chosen.run.seed, progress=looked

@@ -71,11 +71,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         _positive(self, "segment_samples", "batch_size", "validation_seconds")
         if not 0 <= self.band_limited <= 1:
-            raise TrainingError(f"data.band_limited is {self.band_limited}; a share from 0 to 1 is expected")
+            raise TrainingError(f"band_limited is {self.band_limited}; a share from 0 to 1 is expected")
         check_rate(self.lowest_rate)
         _positive(self, "workers", "validation_clips", zero=True)
         if not self.gain_db[0] <= self.gain_db[1]:
-            raise TrainingError(f"data.gain_db is {list(self.gain_db)}; the least comes first, then the most")
+            raise TrainingError(f"gain_db is {list(self.gain_db)}; the least comes first, then the most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +106,11 @@ class OptimiserConfig:
     def __post_init__(self) -> None:
         _positive(self, "learning_rate", "decay", "codebook_rate")
         _positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
+        if self.final_share > 1:
+            raise TrainingError(f"final_share is {self.final_share}; a share from 0 to 1 is expected")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(
-                    f"optimiser.{name} is {getattr(self, name)}; at least 0 and less than 1 is expected"
-                )
+                raise TrainingError(f"{name} is {getattr(self, name)}; at least 0 and less than 1 is expected")
 
     def rate(self, step: int, epoch: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of ``steps`` in all."""
@@ -143,7 +143,7 @@ class DiscriminatorConfig:
         _positive(self, "period_channels", "resolution_channels")
         _positive(self, "first_step", zero=True)
         if any(period < 1 for period in self.periods):
-            raise TrainingError(f"discriminators.periods are {list(self.periods)}; positive ones are expected")
+            raise TrainingError(f"periods are {list(self.periods)}; positive ones are expected")
         for n_fft, hop, window in self.resolutions:
             if not 0 < hop <= window <= n_fft:
                 raise TrainingError(
@@ -279,7 +279,10 @@ def _changed(section: Section, values: Any, where: str) -> Section:
             made[name] = _changed(made[name], value, f"{where}: {name}")
         else:
             made[name] = _typed(value, hints[name], f"{where}: {name}")
-    return type(section)(**made)
+    try:
+        return type(section)(**made)
+    except TrainingError as error:
+        raise TrainingError(f"{where}: {error}") from None
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.files import written_whole
+from apcodec_deploy.files import output_errors, written_whole
 from apcodec_export.network import NetworkConfig
 from apcodec_training.validation import METRICS, Heard
 
@@ -78,15 +78,16 @@ class Table:
 
         Args:
             path: The file.
-            columns: Behind ``step``; those of a table that is there are kept.
+            columns: Behind ``step``.
             after: Lines of later steps are removed.
         """
         self.path, self.columns = path, ["step", *columns]
         kept = []
         if after and path.exists():
             # A kill may have cut the last line, which then lacks its end.
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
-            kept = [line for line in csv.DictReader(lines) if int(line["step"]) <= after]
+            text_before = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+            lines = [line for line in text_before.splitlines(True) if line.endswith("\n")]
+            kept = [line for line in csv.DictReader(lines) if line["step"].isdecimal() and int(line["step"]) <= after]
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -97,7 +98,7 @@ class Table:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Write a line; the file is whole after each."""
         line = [str(step)] + [f"{values[name]:.9g}" if name in values else "" for name in self.columns[1:]]
-        with self.path.open("a", encoding="utf-8") as file:
+        with output_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(",".join(line) + "\n")
 
 
@@ -108,7 +109,7 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self.sample_rate = sample_rate
-        self._writer = SummaryWriter(str(folder), purge_step=after or None)
+        self._writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def numbers(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Curves of a group."""
@@ -117,8 +118,8 @@ class Board:
 
     def clip(self, name: str, original: NDArray[np.float32], decoded: NDArray[np.float32], step: int) -> None:
         """Sound of a validation clip, and the spectrograms of original and decoded one above the other."""
-        self._writer.add_audio(f"{name}/decoded", decoded[None], step, self.sample_rate)
-        self._writer.add_audio(f"{name}/original", original[None], step, self.sample_rate)
+        for which, audio in (("original", original), ("decoded", decoded)):
+            self._writer.add_audio(f"{name}/{which}", audio[None].clip(-1, 1), step, self.sample_rate)
         picture = np.concatenate([_spectrogram(original), _spectrogram(decoded)], axis=0)
         self._writer.add_image(f"{name}/original above decoded", picture, step, dataformats="HW")
 

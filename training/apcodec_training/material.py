@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
+from apcodec_benchmarks.quality import name_below
 from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader
 from apcodec_deploy.errors import AudioError, TrainingError
+from apcodec_deploy.files import written_whole
 
 SECONDS_PER_DRAW = 10.0
 """A file is drawn once an epoch for every ten seconds it has begun, so that an hour counts more than a word."""
-_LONGEST_HOURS = 1_000
 Progress = Callable[[str, int, int], None]
 
 
@@ -26,11 +28,13 @@ class Recording:
 
     Attributes:
         path: The file.
+        name: Below the folder it was found in, printable.
         sample_rate: Its own, Hz.
         samples: At that rate.
     """
 
     path: Path
+    name: str
     sample_rate: int
     samples: int
 
@@ -75,8 +79,8 @@ class Material:
 
         Args:
             folder: Of the training files, at any depth.
-            validation: Another folder whose first ``clips`` files are the validation's; where None, they are drawn from
-                ``folder`` and not trained on. A folder of few files gives no more than a quarter of them.
+            validation: Another folder whose first ``clips`` files are the validation's; nothing below it is trained on.
+                Where None, they are drawn from ``folder``, which gives no more than a quarter of its files.
             clips: How many files validate.
             seed: Of the draw.
             progress: Called with what is being done, and how much of how much is done.
@@ -94,7 +98,13 @@ class Material:
             kept, unread = _scan(validation, progress)
             if not kept:
                 raise TrainingError(f"{validation} holds no audio to validate with")
-            return cls(folder, tuple(found), tuple(kept[:clips]), tuple(skipped + unread))
+            inside = validation.resolve()
+            found = [each for each in found if not each.path.resolve().is_relative_to(inside)]
+            if not found:
+                raise TrainingError(
+                    f"{folder} holds nothing but what is in {validation}, so nothing is left to train on"
+                )
+            return cls(folder, tuple(found), tuple(kept[:clips]), tuple(dict.fromkeys(skipped + unread)))
         order = np.random.default_rng((seed, _VALIDATION)).permutation(len(found))
         chosen = set(order[: min(clips, len(found) // 4)].tolist())
         return cls(
@@ -103,6 +113,12 @@ class Material:
             tuple(each for index, each in enumerate(found) if index in chosen),
             tuple(skipped),
         )
+
+    @property
+    def digest(self) -> str:
+        """Of the names and lengths of all files that are used: the same for the same material, wherever it lies."""
+        sides = [[[each.name, each.samples] for each in side] for side in (self.training, self.validation)]
+        return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
 
 
 _VALIDATION = 1
@@ -113,15 +129,20 @@ def _scan(folder: Path, progress: Progress) -> tuple[list[Recording], list[tuple
     """What can be read below a folder and what cannot, in the order of their paths."""
     if not folder.is_dir():
         raise TrainingError(f"{folder} is not a directory; one with audio files is expected")
+    found, skipped = [], list[tuple[Path, str]]()
+
+    def unlisted(error: OSError) -> None:
+        skipped.append((Path(error.filename), f"{error.filename} cannot be listed: {error.strerror}"))
+
     paths = sorted(
         Path(root, name)
-        for root, _, names in os.walk(folder)
+        for root, _, names in os.walk(folder, onerror=unlisted)
         for name in names
         if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not name.startswith(".")
     )
-    found, skipped = [], []
     with ThreadPoolExecutor(8) as pool:
-        for done, (path, result) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
+        looked = pool.map(lambda path: _look(path, folder), paths)
+        for done, (path, result) in enumerate(zip(paths, looked, strict=True), start=1):
             progress("looking at files", done, len(paths))
             if isinstance(result, Recording):
                 found.append(result)
@@ -130,22 +151,23 @@ def _scan(folder: Path, progress: Progress) -> tuple[list[Recording], list[tuple
     return found, skipped
 
 
-def _look(path: Path) -> Recording | str:
+def _look(path: Path, folder: Path) -> Recording | str:
     """What a file is, or why it cannot be used."""
     try:
-        with AudioReader(path):
-            info = soundfile.info(str(path))
-    except (AudioError, soundfile.SoundFileError) as error:
+        with AudioReader(path) as reader:
+            rate, samples = reader.sample_rate, reader.declared_samples
+    except AudioError as error:
         return str(error)
-    if not 0 < info.frames < _LONGEST_HOURS * 3600 * info.samplerate:
-        return f"{path} does not say how long it is; convert it to WAV or FLAC" if info.frames else f"{path} is empty"
-    return Recording(path, info.samplerate, info.frames)
+    if samples is None:
+        return f"{path} does not say how long it is; convert it to WAV or FLAC"
+    return Recording(path, name_below(path, folder), rate, samples) if samples else f"{path} holds no samples"
 
 
-def write_skipped(material: Material, damaged: Sequence[tuple[Path, str]], target: Path) -> None:
+def write_skipped(skipped: Mapping[str, str], target: Path) -> None:
     """Write the files that could not be read, one a line with its reason, or remove the list of an earlier run."""
-    lines = [f"{path}\t{reason}\n" for path, reason in (*material.skipped, *damaged)]
-    if lines:
-        target.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    else:
+    if not skipped:
         target.unlink(missing_ok=True)
+        return
+    with written_whole(target, overwrite=True) as temporary:
+        text = "".join(f"{path}\t{reason}\n" for path, reason in skipped.items())
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -50,6 +50,14 @@ class Processes:
         distributed.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
+    def agreed(self, asked: bool) -> bool:
+        """Whether any process says yes: all of them get the same answer after the same step."""
+        if self.world == 1:
+            return asked
+        votes = torch.tensor(float(asked), device=self.device)
+        distributed.all_reduce(votes)
+        return bool(votes)
+
     def share(self, module: nn.Module) -> None:
         """Give everybody the weights that the first process has."""
         for parameter in module.parameters() if self.world > 1 else ():

@@ -4,7 +4,7 @@
     training.json         the whole config of the run
     encoder_00001000      weights, as the published code saves them: {"encoder": state_dict}
     decoder_00001000
-    state_00001000        discriminators, optimisers, usage of codebooks; of the newest checkpoint only
+    state_00001000        discriminators, optimisers, usage of codebooks; of the last two checkpoints
     losses.csv, validation.csv, logs/ (TensorBoard), skipped.txt
 
 Every file appears whole. A checkpoint counts once its state is there, which is written last.
@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from apcodec_deploy.errors import OutputError, TrainingError
-from apcodec_deploy.files import locked, written_whole
+from apcodec_deploy.files import is_partial, locked, written_whole
 from apcodec_export.checkpoint import read_state
 from apcodec_export.published import published_config
 from apcodec_training.config import TrainingConfig
 
 PARTS = ("encoder", "decoder")
+_STATES = 2
 
 
 class RunFolder:
@@ -51,6 +52,9 @@ class RunFolder:
         if not locked(self._lock.fileno()):
             self._lock.close()
             raise OutputError(f"another run is writing to {self.path}; name another folder, or wait for it")
+        for path in self.path.iterdir():
+            if is_partial(path):  # of a run that was killed while it wrote
+                path.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -104,16 +108,19 @@ class RunFolder:
             step: Steps done.
             weights: State dicts by part.
             state: What else is needed to go on: tensors, numbers and containers of them.
-            keep: How many checkpoints stay; 0 for all.
+            keep: How many checkpoints stay; 0 for all. States of the last two stay.
+
+        Raises:
+            OutputError: It cannot be written; what was there is still there.
         """
         for part in PARTS:
-            with written_whole(self.file(part, step), overwrite=True) as temporary:
-                torch.save({part: dict(weights[part])}, temporary)
-        with written_whole(self.file("state", step), overwrite=True) as temporary:
-            torch.save(dict(state), temporary)
-        for old in self._steps_of("state") - {step}:
+            _save({part: dict(weights[part])}, self.file(part, step))
+        _save(dict(state), self.file("state", step))
+        for old in sorted(self._steps_of("state"))[:-_STATES]:
             self.file("state", old).unlink(missing_ok=True)
-        for old in self.steps[:-keep] if keep else []:
+        # What a kill has left of later steps is not counted: those will come again.
+        whole = [each for each in self.steps if each <= step]
+        for old in whole[:-keep] if keep else []:
             for part in PARTS:
                 self.file(part, old).unlink(missing_ok=True)
 
@@ -129,7 +136,8 @@ class RunFolder:
         try:
             state: dict[str, Any] = torch.load(path, "cpu", weights_only=True)
         except Exception as error:  # unpickling what is no pickle can raise anything
-            raise TrainingError(f"{path} cannot be read ({error}); remove it to go on from an older one") from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise TrainingError(f"{path} cannot be read ({reason}); remove it to go on from the one before") from error
         return weights, state
 
     def read_config(self) -> dict[str, Any]:
@@ -146,3 +154,11 @@ class RunFolder:
                 f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed"
             ) from error
         return values
+
+
+def _save(values: dict[str, Any], target: Path) -> None:
+    with written_whole(target, overwrite=True) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(values, file)
+        except RuntimeError as error:  # which is what PyTorch makes of a full disk
+            raise OSError(f"PyTorch could not write it ({str(error).splitlines()[0]})") from error

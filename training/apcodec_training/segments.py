@@ -6,6 +6,8 @@ never stopped.
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,8 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from apcodec_deploy.audio.reader import AudioReader
 from apcodec_deploy.audio.resampling import exactly, resample
 from apcodec_deploy.audio.span import Span
-from apcodec_deploy.errors import AudioError, TrainingError
+from apcodec_deploy.errors import AudioError
 from apcodec_training.config import DataConfig
+from apcodec_training.interrupts import SIGNALS
 from apcodec_training.material import Recording
 
 _ORDER, _SEGMENT = 2, 3
@@ -36,7 +39,7 @@ class Batch:
 
     Attributes:
         audio: (B, N) float32, full scale at 1.
-        sources: Where each is from: ``path @ seconds``.
+        sources: Where each is from: ``path @ seconds``. None where too many files in turn could not be read.
         damaged: Files that turned out to be damaged, and how; other segments took the place of theirs.
     """
 
@@ -49,7 +52,19 @@ class Batch:
         return Batch(self.audio.pin_memory(), self.sources, self.damaged)
 
 
-class Segments(Dataset[tuple[Tensor, str, list[tuple[str, str]]]]):
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One of them, or None for the audio where too many files could not be read.
+
+    It says so instead of raising, since an error of a reading process arrives with the text of its traceback.
+    """
+
+    audio: Tensor | None
+    source: str
+    damaged: tuple[tuple[str, str], ...]
+
+
+class Segments(Dataset[Segment]):
     """All segments of a run, by number."""
 
     def __init__(self, recordings: Sequence[Recording], config: DataConfig, sample_rate: int, seed: int) -> None:
@@ -61,7 +76,7 @@ class Segments(Dataset[tuple[Tensor, str, list[tuple[str, str]]]]):
         """Segments of an epoch."""
         return len(self._drawn)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, str, list[tuple[str, str]]]:
+    def __getitem__(self, number: int) -> Segment:
         epoch, place = divmod(number, self.per_epoch)
         recording = self.recordings[self._drawn[_order(self.seed, epoch, self.per_epoch)[place]]]
         random = np.random.default_rng((self.seed, _SEGMENT, number))
@@ -80,8 +95,8 @@ class Segments(Dataset[tuple[Tensor, str, list[tuple[str, str]]]]):
             if random.random() < self.config.band_limited:
                 lowest = min(self.config.lowest_rate, self.sample_rate)
                 audio = band_limited(audio, self.sample_rate, int(random.integers(lowest, self.sample_rate + 1)))
-            return torch.from_numpy(audio), source, damaged
-        raise TrainingError(f"{_TRIES} files in turn could not be read, the last of them: {damaged[-1][1]}")
+            return Segment(torch.from_numpy(audio), source, tuple(damaged))
+        return Segment(None, "", tuple(damaged))
 
 
 @lru_cache(maxsize=2)
@@ -156,10 +171,24 @@ def batches(
         num_workers=config.workers,
         collate_fn=_collate,
         pin_memory=pinned,
-        multiprocessing_context="forkserver" if config.workers else None,
+        # Not 'fork', which breaks with threads; Windows has 'spawn' alone.
+        multiprocessing_context=_START_METHOD if config.workers else None,
+        worker_init_fn=_ignore_signals,
     )
 
 
-def _collate(items: Sequence[tuple[Tensor, str, list[tuple[str, str]]]]) -> Batch:
-    audio, sources, damaged = zip(*items, strict=True)
-    return Batch(torch.stack(audio), tuple(sources), tuple(each for found in damaged for each in found))
+_START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _ignore_signals(worker: int) -> None:
+    """Let the training process say when it ends: Ctrl-C reaches the processes that read for it as well."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _collate(segments: Sequence[Segment]) -> Batch:
+    audio = [each.audio for each in segments if each.audio is not None]
+    damaged = tuple(one for each in segments for one in each.damaged)
+    if len(audio) < len(segments):
+        return Batch(torch.empty(0), (), damaged)
+    return Batch(torch.stack(audio), tuple(each.source for each in segments), damaged)

@@ -24,7 +24,7 @@ _REVIVAL = 4
 
 
 class NotFinite(Exception):
-    """A loss that is not a number."""
+    """A loss, or a gradient, that is not a number."""
 
     def __init__(self, losses: dict[str, float]) -> None:
         self.losses = losses
@@ -104,7 +104,8 @@ class Steps:
             rate: The learning rate.
 
         Raises:
-            NotFinite: A loss is not a number. The generator has not learned from it; the discriminators may have.
+            NotFinite: A loss or the gradient is not a number. The generator has not learned from it; the
+                discriminators may have.
         """
         for optimiser in (self.optimiser, self.judge_optimiser):
             for group in optimiser.param_groups if optimiser is not None else ():
@@ -121,8 +122,7 @@ class Steps:
         values = self._values({**losses, **judged, "total": weighted})
         if not all(np.isfinite(value) for value in values.values()):
             raise NotFinite(values)
-        norm = self._descend(weighted)
-        if norm is not None:
+        if (norm := self._descend(weighted)) is not None:
             values["gradient_norm"] = norm
         return StepResult(values, self._tend_codebooks(made, step))
 
@@ -172,6 +172,8 @@ class Steps:
             self._scaler.unscale_(self.optimiser)
             parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
             norm = float(nn.utils.clip_grad_norm_(parameters, longest))
+            if not np.isfinite(norm) and not self._scaler.is_enabled():  # which looks for itself, and skips the step
+                raise NotFinite({"gradient_norm": norm})
         self._scaler.step(self.optimiser)
         self._scaler.update()
         return norm

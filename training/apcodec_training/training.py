@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ class Training:
         self.config, self.material, self.folder, self.processes = config, material, folder, processes
         self.reporting = reporting or Reporting()
         self.segments = Segments(material.training, config.data, config.network.sample_rate, config.run.seed)
-        self.done, self.damaged = 0, dict[str, str]()
+        self.done, self.damaged, self.named = 0, dict[str, str](), set[str]()
         self.means = Means()
         generator = _started(config, start)
         if not resume and config.start.mean_spectrum:
@@ -91,7 +91,7 @@ class Training:
         self.steps = Steps(config, generator, processes)
         if resume:
             self._resume()
-        elif not processes.rank:
+        if not processes.rank:
             folder.write_config(config)
 
     def _resume(self) -> None:
@@ -105,11 +105,18 @@ class Training:
         weights, state = self.folder.read(newest)
         self.steps.restore(weights, state["steps"])
         self.means.restore(state["means"])
+        self.damaged = dict(state["damaged"])
         self.done = newest
+        if state["material"] != self.material.digest:
+            self.reporting.say(
+                "the files are not those that the run was begun with: it goes on with these, and some of them may "
+                "change sides between training and validation"
+            )
 
     def _first_batches(self) -> Iterator[Tensor]:
         """What the start is fitted to: the first steps' audio, the same in every process."""
         for batch in batches(self.segments, first=0, steps=_START_BATCHES):
+            self._note_damaged(batch.damaged)
             yield batch.audio.to(self.processes.device)
 
     def run(self) -> None:
@@ -119,53 +126,66 @@ class Training:
             TrainingError: A loss is not finite; the batch is in the folder.
             KeyboardInterrupt: There was one.
         """
-        if self.processes.rank:
-            self._loop(None)
-            return
-        write_skipped(self.material, (), self.folder.path / "skipped.txt")
-        for path, reason in self.material.skipped:
-            self.reporting.say(f"skipped {path}: {reason}")
-        with (
-            Journal(self.folder.path, self.config.network, after=self.done) as journal,
-            deferred_interrupts() as interrupts,
-        ):
+        with ExitStack() as stack:
+            journal = None
+            if not self.processes.rank:
+                self._list_skipped()
+                journal = stack.enter_context(Journal(self.folder.path, self.config.network, after=self.done))
+            interrupts = stack.enter_context(deferred_interrupts())
             self._loop(journal, interrupts)
 
-    def _loop(self, journal: Journal | None, interrupts: Interrupts | None = None) -> None:
+    def _loop(self, journal: Journal | None, interrupts: Interrupts) -> None:
         run = self.config.run
         if journal is not None and run.validate_every and not self.done:
             self._validate(journal)
-        loader = batches(
-            self.segments,
-            first=self.done,
-            steps=run.steps,
-            rank=self.processes.rank,
-            world=self.processes.world,
-            pinned=self.processes.device.type == "cuda",
-        )
+        interrupted = False
         begun = time.perf_counter()
-        for batch in loader:
-            self._note_damaged(batch)
+        for batch in self._batches(interrupts):
+            self._note_damaged(batch.damaged)
+            if not batch.sources:
+                raise TrainingError(f"too many files in turn could not be read, the last: {batch.damaged[-1][1]}")
             if self._codebooks_are_due():
                 self._fill_codebooks()
             rate = self._rate()
             result = self._step(batch, rate)
             self.done += 1
-            seconds, begun = time.perf_counter() - begun, time.perf_counter()
-            self.means.add(result.losses | {"revived": result.revived, "seconds": seconds})
+            self.means.add(result.losses | {"revived": result.revived, "seconds": time.perf_counter() - begun})
             self.reporting.step(self.done, result.losses)
-            if journal is None:
-                continue
-            if self._is_due(run.log_every):
-                journal.losses(self.done, self.means.take() | {"learning_rate": rate}, self.steps.usage.report())
-            if run.validate_every and self._is_due(run.validate_every):
-                self._validate(journal)
-            interrupted = interrupts is not None and interrupts.asked
-            if interrupted or self._is_due(run.checkpoint_every):
+            if journal is not None:
+                if self._is_due(run.log_every):
+                    journal.losses(self.done, self.means.take() | {"learning_rate": rate}, self.steps.usage.report())
+                if run.validate_every and self._is_due(run.validate_every):
+                    self._validate(journal)
+                if self._is_due(run.checkpoint_every):
+                    self._save()
+            if interrupted := self.processes.agreed(interrupts.asked):
+                break
+            begun = time.perf_counter()
+        if interrupted or interrupts.asked:
+            self._end_early()
+
+    def _batches(self, interrupts: Interrupts) -> Iterator[Batch]:
+        """The batches of what is left of the run."""
+        loader = batches(
+            self.segments,
+            first=self.done,
+            steps=self.config.run.steps,
+            rank=self.processes.rank,
+            world=self.processes.world,
+            pinned=self.processes.device.type == "cuda",
+        )
+        try:
+            yield from loader
+        except RuntimeError:  # a reading process that the same signal has ended before it could ignore it
+            if not interrupts.asked:
+                raise
+
+    def _end_early(self) -> None:
+        if not self.processes.rank and self.done:
+            if self.folder.newest != self.done:
                 self._save()
-            if interrupted:
-                self.reporting.say(f"saved step {self.done}; --resume goes on from there")
-                raise KeyboardInterrupt
+            self.reporting.say(f"saved step {self.done}; --resume goes on from there")
+        raise KeyboardInterrupt
 
     def _is_due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.config.run.steps
@@ -202,16 +222,22 @@ class Training:
         if len(latents) < 4 * size:
             self.reporting.say(f"codebooks of {size} entries start from only {len(latents)} latents")
 
-    def _note_damaged(self, batch: Batch) -> None:
-        new = {path: reason for path, reason in batch.damaged if path not in self.damaged}
-        if not new:
+    def _note_damaged(self, found: Iterable[tuple[str, str]]) -> None:
+        new = {path: reason for path, reason in found if path not in self.damaged}
+        if new:
+            self.damaged |= new
+            self._list_skipped()
+
+    def _list_skipped(self) -> None:
+        """Write the files that are left out, and name those that have not been named."""
+        if self.processes.rank:
             return
-        self.damaged |= new
-        if not self.processes.rank:
-            for reason in new.values():
-                self.reporting.say(f"skipped {reason}")
-            known = [(Path(path), reason) for path, reason in self.damaged.items()]
-            write_skipped(self.material, known, self.folder.path / "skipped.txt")
+        skipped = {str(path): reason for path, reason in self.material.skipped} | self.damaged
+        for path, reason in skipped.items():
+            if path not in self.named:
+                self.reporting.say(f"skipped {path}: {reason}" if path not in reason else f"skipped {reason}")
+        self.named |= skipped.keys()
+        write_skipped(skipped, self.folder.path / "skipped.txt")
 
     def _validate(self, journal: Journal) -> None:
         clips: list[Heard] = []
@@ -220,6 +246,7 @@ class Training:
             self.material.validation,
             self.config.data.validation_seconds,
             heard=lambda clip: clips.append(clip) if len(clips) < _HEARD_CLIPS else None,
+            damaged=lambda path, reason: self._note_damaged([(path, reason)]),
         )
         if values:
             journal.validation(self.done, values, clips)
@@ -227,8 +254,19 @@ class Training:
             self.reporting.say(f"step {self.done}: {told}")
 
     def _save(self) -> None:
-        state = {"steps": self.steps.state(), "means": self.means.state()}
-        self.folder.write(self.done, self.steps.generator.weights(), state, self.config.run.keep_checkpoints)
+        weights = self.steps.generator.weights()
+        if not all(bool(each.isfinite().all()) for part in weights.values() for each in part.values()):
+            raise TrainingError(
+                f"the weights of step {self.done} are not finite, so they are not saved; go on from the checkpoint "
+                "before with --resume and a lower learning rate, or with gradient_norm set"
+            )
+        state = {
+            "steps": self.steps.state(),
+            "means": self.means.state(),
+            "damaged": self.damaged,
+            "material": self.material.digest,
+        }
+        self.folder.write(self.done, weights, state, self.config.run.keep_checkpoints)
 
 
 def _started(config: TrainingConfig, start: CheckpointFiles | None) -> Generator:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from apcodec_benchmarks.metrics.catalogue import measure
+from apcodec_deploy.errors import AudioError
 from apcodec_training.generator import Generator
 from apcodec_training.material import Recording
 from apcodec_training.segments import read_segment
@@ -32,6 +33,7 @@ def validate(
     seconds: float,
     *,
     heard: Callable[[Heard], None] = lambda clip: None,
+    damaged: Callable[[str, str], None] = lambda path, reason: None,
 ) -> dict[str, float]:
     """Code the first seconds of some files as the deployed model would, and average what the metrics say.
 
@@ -40,6 +42,7 @@ def validate(
         recordings: The files.
         seconds: Of each.
         heard: Called with each clip.
+        damaged: Called with the path of each file that cannot be read, and why.
 
     Returns:
         Means by the name of the metric, and ``codes_used``: the mean share of entries that are used, over codebooks.
@@ -52,16 +55,20 @@ def validate(
     generator.eval()
     for recording in recordings:
         samples = max(network.spec().min_samples, int(min(seconds, recording.seconds) * network.sample_rate))
-        original = read_segment(recording, 0.0, samples, network.sample_rate)
+        try:
+            original = read_segment(recording, 0.0, samples, network.sample_rate)
+        except AudioError as error:
+            damaged(str(recording.path), str(error))
+            continue
         converted, codes = generator.convert(torch.from_numpy(original).to(device)[None])
         decoded = converted[0].cpu().numpy()
         for book, indices in zip(used, codes[0].tolist(), strict=True):
             book.update(indices)
         for name, value in measure(original, decoded, network.sample_rate, METRICS).items():
             values.setdefault(name, []).append(value)
-        heard(Heard(recording.path.name, original, decoded))
+        heard(Heard(recording.name, original, decoded))
     generator.train(was_training)
     means = {name: float(np.mean(found)) for name, found in values.items()}
-    if recordings:
+    if means:
         means["codes_used"] = float(np.mean([len(book) / network.codebook_size for book in used]))
     return means

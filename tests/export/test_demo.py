@@ -91,7 +91,8 @@ def test_whole_clips_get_the_codes_of_the_published_code_as_far_as_it_agrees_wit
     exact = codes_of(demo, published_features(clip, torch.float64))
     assert (found[0] == published[0]).mean() >= 0.9
     assert (found == exact).mean() >= (published == exact).mean() - 0.01
-    assert (found == published).mean() >= (published == exact).mean() - 0.02
+    # Both are rounded, each in its own way, so they agree with each other less than either does with the exact one.
+    assert (found == published).mean() >= (published == exact).mean() * (found == exact).mean() - 0.02
 
 
 def test_clips_sound_as_if_the_published_code_had_coded_them(

@@ -52,6 +52,16 @@ def test_losses_are_those_of_the_published_code(golden: tuple[Generator, dict[st
     assert float(total(found, weights)) == pytest.approx(by_hand, rel=1e-4)
 
 
+def test_spectra_are_those_of_the_exported_graph(golden: tuple[Generator, dict[str, Any], dict[str, float]]) -> None:
+    generator, clip, _ = golden
+    audio = torch.from_numpy(clip["audio"])[None]
+    found = generator.spectrum(torch.cat((audio, torch.zeros_like(audio), torch.full_like(audio, -0.25))))
+    logamp, phase = generator.stft(torch.cat((audio, torch.zeros_like(audio), torch.full_like(audio, -0.25))))
+    torch.testing.assert_close(found.logamp, logamp)
+    # Not modulo a whole turn: the encoder sees +pi and -pi as far apart.
+    torch.testing.assert_close(found.phase, phase, atol=1e-5, rtol=0)
+
+
 def test_losses_are_named_as_their_weights() -> None:
     generator = new_generator(TrainingConfig().changed({"network": {"num_layers": 1}}, "").network, seed=0)
     names = set(generator(torch.randn(1, 1240) / 10).losses)

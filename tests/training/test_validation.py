@@ -46,5 +46,5 @@ def test_what_is_heard_is_what_the_exported_model_says(folder: Path, bundles: di
     validate(Generator(made.network, made.encoder, made.decoder), [audio], 0.5, heard=heard.append)
     with apcodec_deploy.load(bundles["grn"]) as codec:
         decoded = codec.decode(codec.encode(heard[0].original, 48_000))
-    noise = decoded[0] - heard[0].decoded
+    noise = decoded - heard[0].decoded
     assert 10 * np.log10(np.mean(decoded**2) / np.mean(noise**2)) > 60

@@ -28,11 +28,9 @@ class _Discriminator(nn.Module):
         self.convs = nn.ModuleList(weight_norm(layer) for layer in layers)
         self.conv_post = weight_norm(last)
 
-    def picture(self, audio: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, audio: Tensor) -> Judgement:
-        x, seen = self.picture(audio), []
+    def judged(self, picture: Tensor) -> Judgement:
+        """What the layers make of a picture."""
+        x, seen = picture, []
         for layer in self.convs:
             x = F.leaky_relu(layer(x), SLOPE)
             seen.append(x)
@@ -52,9 +50,13 @@ class PeriodDiscriminator(_Discriminator):
         self.period = period
 
     def picture(self, audio: Tensor) -> Tensor:
+        """The folded waveform."""
         rest = -audio.shape[1] % self.period
         audio = F.pad(audio[:, None], (0, rest), "reflect") if rest else audio[:, None]
         return audio.reshape(len(audio), 1, -1, self.period)
+
+    def forward(self, audio: Tensor) -> Judgement:
+        return self.judged(self.picture(audio))
 
 
 class ResolutionDiscriminator(_Discriminator):
@@ -71,11 +73,15 @@ class ResolutionDiscriminator(_Discriminator):
         self.window = nn.Buffer(torch.ones(window), persistent=False)
 
     def picture(self, audio: Tensor) -> Tensor:
+        """The magnitudes."""
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = torch.stft(
                 audio.float(), self.n_fft, self.hop, len(self.window), self.window, center=True, return_complex=True
             )
             return spectrum.abs()[:, None]
+
+    def forward(self, audio: Tensor) -> Judgement:
+        return self.judged(self.picture(audio))
 
 
 class Discriminators(nn.Module):

@@ -35,6 +35,7 @@ def variants(steps: int) -> dict[str, dict[str, Any]]:
         "+ mean_spectrum": {"start": OFF | {"mean_spectrum": True}},
         "+ codebooks_from_data": {"start": OFF | {"codebooks_from_data": True}},
         "+ steps_without_quantizer": {"start": OFF | warm},
+        "+ the last two": {"start": every | {"mean_spectrum": False}},
         "+ all three": {"start": every},
     }
 

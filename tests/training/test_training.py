@@ -131,17 +131,22 @@ def test_an_interrupt_waits_for_the_step_and_saves_it(tmp_path: Path, small: Tra
     assert lines(tmp_path / "run") == lines(tmp_path / "whole"), "the mean over steps 1 to 4 survives the interruption"
 
 
+def breaks_after(training: Training, step: int, value: float) -> None:
+    """Let a weight become a value after a step."""
+
+    def stepped(done: int, losses: dict[str, float]) -> None:
+        if done == step:
+            with torch.no_grad():
+                training.steps.generator.decoder.AMP_Decoder_output_conv.bias[3] = value
+
+    training.reporting = Reporting(step=stepped)
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_batch(
     tmp_path: Path, small: TrainingConfig, folder: Path
 ) -> None:
     training = ready(small, folder, tmp_path)
-
-    def break_weights(done: int, losses: dict[str, float]) -> None:
-        if done == 4:
-            with torch.no_grad():
-                training.steps.generator.decoder.AMP_Decoder_output_conv.bias[3] = float("nan")
-
-    training.reporting = Reporting(step=break_weights)
+    breaks_after(training, 4, float("nan"))
     with pytest.raises(TrainingError, match=r"step 4 .*amplitude = nan.*not_finite_00000004_0\.npz"):
         training.run()
     held = np.load(tmp_path / "not_finite_00000004_0.npz")
@@ -154,13 +159,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_batch(
 
 def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     training = ready(small, folder, tmp_path)
-
-    def break_weights(done: int, losses: dict[str, float]) -> None:
-        if done == 6:
-            with torch.no_grad():
-                training.steps.generator.decoder.AMP_Decoder_output_conv.bias[3] = float("inf")
-
-    training.reporting = Reporting(step=break_weights)
+    breaks_after(training, 6, float("inf"))
     with pytest.raises(TrainingError, match="step 6 are not finite, so they are not saved"):
         training.run()
     assert RunFolder(tmp_path).newest == 3

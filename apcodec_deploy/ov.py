@@ -8,12 +8,16 @@ here, and no sooner than it is needed: it is optional.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
 from apcodec_deploy.errors import BackendError
+from apcodec_deploy.forks import refusal
 
 _TELEMETRY = "openvino_telemetry"
+_with_threads: set[int] = set()
+"""The processes, of this one and those it was forked from, that have compiled graphs."""
 
 
 def import_openvino() -> Any:
@@ -34,3 +38,14 @@ def import_openvino() -> Any:
     finally:
         if hidden:
             del sys.modules[_TELEMETRY]
+
+
+def claim_threads() -> None:
+    """To be called before a graph is compiled: OpenVINO keeps threads for all graphs, which a forked child has not.
+
+    Raises:
+        BackendError: A process that this one was forked from has compiled graphs; here they would wait for its threads.
+    """
+    if _with_threads - {os.getpid()}:
+        raise refusal("OpenVINO")
+    _with_threads.add(os.getpid())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
 from apcodec_deploy.engines.manifest import FUSED
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.ort import onnxruntime
 from apcodec_deploy.precision import FLOAT32
@@ -80,6 +81,8 @@ class OnnxRuntimeBackend:
         self._threads = available_cpus() if threads is None else threads
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._lost = False
+        watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
         codes: NDArray[np.int32] = self._chain(ENCODE, audio)
@@ -100,6 +103,12 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         with self._lock:
             self._sessions.clear()
+
+    def forked(self) -> None:
+        """On the CPU sessions are loaded anew in the child; CUDA works in one process only."""
+        self._lost |= bool(self._sessions) and self._placement.device != CPU.device
+        abandon(*self._sessions.values())
+        self._sessions, self._lock = {}, threading.Lock()
 
     def steps(self, names: tuple[str, ...], array: NDArray[Any] | Values) -> Iterator[tuple[str, Values]]:
         """Run graphs in turn, each on all outputs of the one before; the last one's output comes to the host.
@@ -139,6 +148,8 @@ class OnnxRuntimeBackend:
 
     def _session(self, name: str) -> Any:
         with self._lock:
+            if self._lost:
+                raise refusal("CUDA")
             if name not in self._sessions:
                 self._sessions[name] = self._load(name)
             return self._sessions[name]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.forks import abandon, watch
 from apcodec_deploy.machine import available_cpus
-from apcodec_deploy.ov import import_openvino
+from apcodec_deploy.ov import claim_threads, import_openvino
 from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
 from apcodec_deploy.windows import WindowLayout
 
@@ -56,6 +57,7 @@ class OpenVinoBackend:
         self._window = WindowLayout.of(bundle.spec, None).length
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
         self._lock = threading.Lock()
+        watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
         codes: NDArray[np.int32] = self._chain(ENCODE, audio, self._is_window(audio.shape, audio=True))
@@ -72,6 +74,11 @@ class OpenVinoBackend:
     def close(self) -> None:
         with self._lock:
             self._graphs.clear()
+
+    def forked(self) -> None:
+        """Only where nothing was compiled before does OpenVINO work in a child: its graphs share threads."""
+        abandon(self._core, *self._graphs.values())
+        self._graphs, self._lock = {}, threading.Lock()
 
     def steps(
         self, names: tuple[str, ...], array: NDArray[Any] | tuple[NDArray[Any], ...]
@@ -130,6 +137,7 @@ class OpenVinoBackend:
 
     def _compile(self, name: str, *, fixed: bool) -> Any:
         data = self._bundle.graph(name, INT8 if self.precision == INT8 else FLOAT32)
+        claim_threads()
         try:
             model = self._core.read_model(data)
             if fixed:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.errors import BackendError, DeviceError
+from apcodec_deploy.forks import watch
 
 ENCODE, DECODE = "encode", "decode"
 
@@ -74,15 +75,13 @@ class SharedBackend:
         limit = min(each.batch_limit for each in backends)
         self.batch_limit = limit if batch is None else min(limit, batch)
         self.account = LaneAccount()
-        self._backends = tuple(backends)
+        self._backends, self._lanes = tuple(backends), lanes
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._failed: DeviceError | None = None
-        self._alive = lanes * len(backends)
-        for backend in backends:
-            for _ in range(lanes):
-                threading.Thread(target=self._lane, args=(backend,), name="lane", daemon=True).start()
+        self._start()
+        watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
         return self._ask(ENCODE, audio)
@@ -103,6 +102,20 @@ class SharedBackend:
         for backend in self._backends:
             backend.close()
 
+    def forked(self) -> None:
+        """In the child there are no lanes: they are started again, and what waited there waits for nobody."""
+        self._waiting, self._changed = deque(), threading.Condition()
+        self._alive = 0
+        self._begun = False
+
+    def _start(self) -> None:
+        """Start the lanes."""
+        self._begun = True
+        self._alive = self._lanes * len(self._backends)
+        for backend in self._backends:
+            for _ in range(self._lanes):
+                threading.Thread(target=self._lane, args=(backend,), name="lane", daemon=True).start()
+
     def _ask(self, kind: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Wait for what a lane makes of rows.
 
@@ -111,6 +124,8 @@ class SharedBackend:
         """
         request = _Request(kind, rows, time.perf_counter())
         with self._changed:
+            if not self._begun and not self._closed:
+                self._start()
             if self._closed or not self._alive:
                 raise self._failed or BackendError("this backend is closed")
             self._waiting.append(request)

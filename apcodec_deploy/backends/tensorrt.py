@@ -11,8 +11,8 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from apcodec_deploy.engines.loaded import LoadedEngine
 from apcodec_deploy.engines.pipeline import SLOTS, Axes, Pipeline
 from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
 from apcodec_deploy.errors import ApcodecError, EngineError
+from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.precision import AUTO, FLOAT32
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class TensorRTBackend:
         self._scratch: Memory | None = None
         # Whoever forgets to close it still leaves no memory to be freed when CUDA is gone already.
         atexit.register(_close, weakref.ref(self))
+        self._lost = False
+        watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
         if other := self._for_length(self._bundle.spec.latents(audio.shape[1])):
@@ -89,7 +92,7 @@ class TensorRTBackend:
         return audio
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
-        with self._lock, self._device.active():
+        with self._turn():
             for direction, wanted in (("encode", encode), ("decode", decode)):
                 if wanted:
                     self._pipeline(direction)
@@ -105,10 +108,12 @@ class TensorRTBackend:
             EngineError: The engines do not take them in one go.
             BackendError: TensorRT or CUDA fails.
         """
-        with self._lock, self._device.active():
+        with self._turn():
             return self._pipeline(direction).device_seconds(rows)
 
     def close(self) -> None:
+        if self._lost:
+            return
         # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,
         # which must be while the GPU is current, so none is kept here.
         with self._lock, self._device.active(), ExitStack() as stack:
@@ -119,6 +124,11 @@ class TensorRTBackend:
                 stack.callback(self._pipelines[direction].close)
             if self._streams:
                 stack.callback(self._streams.synchronize)
+
+    def forked(self) -> None:
+        """CUDA works in one process only."""
+        self._lost = True
+        abandon(self._device, self._streams, self._scratch, *self._pipelines.values())
 
     def _forget(self) -> None:
         other, self._other = self._other, None
@@ -156,8 +166,16 @@ class TensorRTBackend:
             return self._other
 
     def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
-        with self._lock, self._device.active():
+        with self._turn():
             return self._pipeline(direction).run(rows)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The GPU, for one caller at a time."""
+        if self._lost:
+            raise refusal("CUDA")
+        with self._lock, self._device.active():
+            yield
 
     def _pipeline(self, direction: str) -> Pipeline:
         if direction not in self._pipelines:

@@ -13,7 +13,7 @@ from apcodec_deploy.errors import OutputError
 from apcodec_deploy.files import is_partial, partial_path, written_whole
 from apcodec_deploy.sharding.formats import ShardFormat
 from apcodec_deploy.sharding.sample import Sample, read_samples
-from apcodec_deploy.transcoding.manifest import History
+from apcodec_deploy.transcoding.history import History
 from apcodec_deploy.transcoding.naming import CODES
 from apcodec_deploy.transcoding.record import FileRecord, checksum
 

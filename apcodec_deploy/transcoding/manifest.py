@@ -4,6 +4,10 @@
                                                               kind does not count any more
     {"kind": "file", "source": ..., "output": ..., ...}       a file was done, or failed
 
+A file of that name that does not begin with such a job is somebody else's and is left as it is. Names stand there as
+`naming.as_text` writes them, so a job may be gone on with under another locale, and `Origin` says where a job ran, so
+from another working directory.
+
 A result is first written whole beside its place, then recorded, then renamed into place. Killed at any moment, a job
 finds either no record and does the file again, or a record and the file in one of the two places. Of several records
 of one output the last one holds. Who runs a job holds a lock on the manifest.
@@ -13,97 +17,23 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from apcodec_deploy import __version__
 from apcodec_deploy.audio.span import Span
-from apcodec_deploy.errors import ManifestError, OutputError
+from apcodec_deploy.errors import OutputError
 from apcodec_deploy.files import locked, partial_path
+from apcodec_deploy.transcoding.history import FORMAT_VERSION, History, Origin
 from apcodec_deploy.transcoding.record import FileRecord, Settings
 
 MANIFEST = "manifest.jsonl"
-FORMAT_VERSION = 1
-
-
-@dataclass(slots=True)
-class History:
-    """What a manifest says.
-
-    Attributes:
-        settings: Of the jobs that count, by the kind of what they make.
-        done: Their results, by output.
-        failed: The files that failed and were not done since, by source.
-        former: Outputs that were made before and do not count any more.
-        length: Bytes of whole lines.
-    """
-
-    settings: dict[str, Settings] = field(default_factory=dict)
-    done: dict[str, FileRecord] = field(default_factory=dict)
-    failed: dict[str, FileRecord] = field(default_factory=dict)
-    former: set[str] = field(default_factory=set)
-    length: int = 0
-
-    @classmethod
-    def read(cls, path: Path) -> History:
-        """Read a manifest; a line that a crash has cut off at its end does not count.
-
-        Raises:
-            ManifestError: It cannot be read, is damaged, or a later version's.
-        """
-        history = cls()
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if not line.endswith(b"\n"):
-                        break
-                    try:
-                        history.add(json.loads(line))
-                    except (ValueError, TypeError, KeyError, ManifestError) as error:
-                        raise ManifestError(f"{path}, line {number}: {error}; remove that line to go on") from error
-                    history.length += len(line)
-        except OSError as error:
-            raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error
-        return history
-
-    def add(self, values: dict[str, Any]) -> None:
-        """Take in a line.
-
-        Raises:
-            ManifestError: It is none that this version knows.
-        """
-        values = dict(values)
-        kind = values.pop("kind")
-        if kind == "job":
-            if values["format"] > FORMAT_VERSION:
-                raise ManifestError(f"format {values['format']}; this program reads {FORMAT_VERSION}: update it")
-            settings = Settings(**values["settings"])
-            self.settings[settings.to] = settings
-            if values["fresh"]:
-                self.former |= {output for output, record in self.done.items() if record.to == settings.to}
-                self.done = {output: record for output, record in self.done.items() if record.to != settings.to}
-                self.failed = {source: record for source, record in self.failed.items() if record.to != settings.to}
-        elif kind == "file":
-            self._add_file(FileRecord.from_dict(values))
-        else:
-            raise ManifestError(f"a line of kind {kind!r}")
-
-    def _add_file(self, record: FileRecord) -> None:
-        before = self.done.get(record.output)
-        if record.error is None:
-            self.failed.pop(record.source, None)
-            self.former.discard(record.output)
-            self.done[record.output] = record
-        else:
-            self.failed[record.source] = record
-            if before is not None and before.source == record.source:
-                self.former.add(record.output)
-                del self.done[record.output]
 
 
 class Manifest:
@@ -112,6 +42,7 @@ class Manifest:
     def __init__(self, folder: Path, descriptor: int, history: History) -> None:
         self.folder = folder
         self._descriptor, self._history = descriptor, history
+        self._origin = Origin.here(folder)
         self._lock = threading.Lock()
 
     @classmethod
@@ -126,7 +57,7 @@ class Manifest:
 
         Raises:
             OutputError: It cannot be written, another run is at work there, or it holds results of other settings.
-            ManifestError: The manifest is damaged.
+            ManifestError: The manifest is damaged, or a file of that name is none.
         """
         path = folder / MANIFEST
         try:
@@ -134,8 +65,11 @@ class Manifest:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(path, flags, 0o666)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+            reason = "it is a link; remove it" if path.is_symlink() else error.strerror or error
+            raise OutputError(f"{path} cannot be written: {reason}") from error
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OutputError(f"{path} is no regular file; move it away, or choose another output folder")
             if not locked(descriptor):
                 raise OutputError(f"another job writes to {folder}; wait for it, or choose another folder")
             history = History.read(path)
@@ -161,9 +95,12 @@ class Manifest:
             return None
         state = record.source_state
         if state is None or record.span != span or not state.unchanged(source):
-            if os.path.abspath(record.source) != os.path.abspath(source):
-                raise OutputError(f"{output} was made of {record.source}; choose another output folder for {source}")
-            return None
+            if self._history.same_source(record, str(source), self._origin) or not self._stands(output, record):
+                return None
+            raise OutputError(
+                f"{output} was made of {self._history.whereabouts(record, self._origin)}, which {source} is not: choose "
+                "another output folder, or remove that result to make it anew"
+            )
         try:
             size = output.lstat().st_size
         except OSError:
@@ -174,6 +111,10 @@ class Manifest:
             return record
         partial_path(output).unlink(missing_ok=True)  # of a run that was killed after this had taken its place
         return record if size == record.bytes else None
+
+    def _stands(self, output: Path, record: FileRecord) -> bool:
+        """Whether anything of a result is there that could be lost."""
+        return os.path.lexists(output) or record.describes(partial_path(output))
 
     def owns(self, output: Path) -> bool:
         """Whether a result at this place would be this job's, or an earlier one's here, and may be replaced."""
@@ -202,6 +143,7 @@ class Manifest:
             "started": now(),
             "fresh": fresh or before is None,
             "settings": asdict(settings),
+            **self._origin.to_dict(),
         }
         self._append(job)
         self._history.add(job)

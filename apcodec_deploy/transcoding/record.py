@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import ManifestError
 from apcodec_deploy.files import open_input
+from apcodec_deploy.transcoding.naming import as_name, as_text
 
 _CHUNK = 1 << 20
 
@@ -92,7 +93,7 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
-    """What became of one file.
+    """What became of one file. Names are those of this process; a manifest holds them as ``naming.as_text`` does.
 
     Attributes:
         source: Its path, as the job was given it.
@@ -159,7 +160,7 @@ class FileRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return asdict(replace(self, source=as_text(self.source), output=as_text(self.output)))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FileRecord:
@@ -167,13 +168,14 @@ class FileRecord:
 
         Raises:
             ManifestError: Something is missing, unknown or of the wrong type.
+            ValueError: No file can have such a name.
         """
         names = {field.name for field in fields(cls)}
         if values.keys() != names:
             raise ManifestError(f"a file's record has {', '.join(sorted(values.keys() ^ names))} too few or too many")
         if not isinstance(values["source"], str) or not isinstance(values["output"], str):
             raise ManifestError("a file's record without source or output")
-        return cls(**values)
+        return cls(**{**values, "source": as_name(values["source"]), "output": as_name(values["output"])})
 
 
 def checksum(file: BinaryIO, step: Callable[[], None] = lambda: None) -> str:

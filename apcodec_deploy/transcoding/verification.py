@@ -19,8 +19,9 @@ from apcodec_deploy.bitstream.reader import open_codes
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import ApcodecError, ManifestError, ModelMismatchError
 from apcodec_deploy.files import in_use
-from apcodec_deploy.transcoding.manifest import MANIFEST, History
-from apcodec_deploy.transcoding.naming import ARRAYS, is_codes, is_input
+from apcodec_deploy.transcoding.history import History
+from apcodec_deploy.transcoding.manifest import MANIFEST
+from apcodec_deploy.transcoding.naming import ARRAYS, as_text, is_codes, is_input
 from apcodec_deploy.transcoding.record import FileRecord, checksum
 
 
@@ -44,9 +45,9 @@ class Verification:
         """As JSON values."""
         return {
             "checked": self.checked,
-            "problems": self.problems,
-            "failed": self.failed,
-            "unknown": self.unknown,
+            "problems": {as_text(output): problem for output, problem in self.problems.items()},
+            "failed": {as_text(source): reason for source, reason in self.failed.items()},
+            "unknown": [as_text(name) for name in self.unknown],
         }
 
 
@@ -54,14 +55,21 @@ def history_of(folder: Path) -> History:
     """What the manifest of an output folder says.
 
     Raises:
-        ManifestError: There is none, it is damaged, or a job is at work there.
+        ManifestError: There is none, it is damaged or not ours, or a job is at work there.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise ManifestError(f"{path} does not exist; 'apcodec transcode' writes one into its output folder")
-    if in_use(path):
-        raise ManifestError(f"a job writes to {folder}; wait for it")
-    return History.read(path)
+        found = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise ManifestError(f"{path} {found}; 'apcodec transcode' writes one into its output folder")
+    try:
+        if in_use(path):
+            raise ManifestError(f"a job writes to {folder}; wait for it")
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error
+    history = History.read(path)
+    if not history.settings:
+        raise ManifestError(f"{path} is empty; 'apcodec transcode' writes one into its output folder")
+    return history
 
 
 def verify(
@@ -106,9 +114,14 @@ def verify(
         for output, problem in pool.map(check, history.done.values()):
             if problem is not None:
                 found.problems[output] = problem
-    found.failed = {source: str(record.error) for source, record in history.failed.items()}
+    found.failed = {_named(record): str(record.error) for record in history.failed_records()}
     found.unknown = sorted(set(_results(folder)) - history.done.keys() - history.former)
     return found
+
+
+def _named(record: FileRecord) -> str:
+    """A source, and the part of it where it is one."""
+    return record.source if record.span is None else f"{record.source} {record.span}"
 
 
 def _problem(path: Path, record: FileRecord, twins: dict[tuple[int | None, str | None], list[str]]) -> str | None:

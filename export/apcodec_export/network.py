@@ -11,6 +11,14 @@ from apcodec_deploy.spec import ModelSpec
 DEFAULT_WINDOW_LATENTS = 400
 """2.67 s at 150 latents per second: see "Windows" in ARCHITECTURE.md for the sweep behind it."""
 
+_KERNELS_OF_FRAMES = ("embed_kernel", "depthwise_kernel", "amp_down_kernel", "pha_down_kernel")
+_KERNELS_OF_LATENTS = ("latent_output_kernel", "latent_input_kernel")
+_KERNELS_UP = {
+    "amp_up_kernel": ("amp_output_kernel",),
+    "pha_up_kernel": ("real_output_kernel", "imag_output_kernel"),
+}
+"""The transposed convolutions, each with the convolutions that end its branch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
@@ -59,31 +67,14 @@ class NetworkConfig:
         ]
         if problems:
             raise CheckpointError("; ".join(problems))
-        odd = {name: value for name, value in asdict(self).items() if name.endswith("_kernel") and "up" not in name}
-        problems += [
-            f"{name} is {value}, but only an odd kernel keeps the length law latents = ceil(frames / ratio)"
-            for name, value in odd.items()
-            if value % 2 == 0
-        ]
-        for name in ("amp_up_kernel", "pha_up_kernel"):
-            surplus = getattr(self, name) - self.ratio
-            if surplus < 0 or surplus % 2:
-                problems.append(
-                    f"{name} is {getattr(self, name)} with ratio {self.ratio}, but the kernel must exceed the ratio "
-                    "by an even number to give ratio x latents frames"
-                )
-            if surplus > 2 * self.ratio:
-                problems.append(
-                    f"{name} is {getattr(self, name)} with ratio {self.ratio}, but no more than {3 * self.ratio} is "
-                    "supported: a frame would depend on both ends of a short clip"
-                )
-        if self.encoder_amp_channels % 2 or self.encoder_pha_channels % 2:
-            problems.append("the encoder's channels must be even: each branch is halved before the latent")
+        problems += self._broken_lengths()
         if not self.projections and self.codebook_dim != self.latent_dim:
             problems.append(
                 f"codebooks of {self.codebook_dim} without projections cannot code {self.latent_dim} channels"
             )
         for branch in ("amp", "pha"):
+            if getattr(self, f"encoder_{branch}_channels") < 2:
+                problems.append(f"encoder_{branch}_channels is 1, but half of it must be left before the latent")
             encoder, decoder = getattr(self, f"encoder_{branch}_channels"), getattr(self, f"decoder_{branch}_channels")
             if encoder != decoder:
                 problems.append(
@@ -96,6 +87,34 @@ class NetworkConfig:
             problems.append(str(error))
         if problems:
             raise CheckpointError("this network cannot be deployed: " + "; ".join(problems))
+
+    def _broken_lengths(self) -> list[str]:
+        """What breaks the length law: latents = ceil(frames / ratio), and ratio x latents frames of them.
+
+        The published layers pad by half of what a kernel has beyond its stride, rounded down. So an even kernel of
+        stride 1 gives a frame less than it takes, and a transposed one whose surplus over the ratio is odd gives a
+        frame more. In a branch of the decoder these two may stand together.
+        """
+        problems = [
+            f"{name} is {getattr(self, name)}, but only an odd kernel keeps the length law latents = "
+            "ceil(frames / ratio)"
+            for name in (*_KERNELS_OF_FRAMES, *_KERNELS_OF_LATENTS)
+            if getattr(self, name) % 2 == 0
+        ]
+        for name, outputs in _KERNELS_UP.items():
+            kernel = getattr(self, name)
+            if kernel < self.ratio:
+                problems.append(f"{name} is {kernel} with ratio {self.ratio}, but it must be at least the ratio")
+                continue
+            longer = (kernel - self.ratio) % 2
+            unlike = {output: getattr(self, output) for output in outputs if getattr(self, output) % 2 == longer}
+            problems += [
+                f"{name} is {kernel} with ratio {self.ratio} and {output} is {value}, but together they must keep the "
+                f"length law frames = ratio x latents: up by an {'odd' if longer else 'even'} number more than the "
+                f"ratio goes with an output of an {'even' if longer else 'odd'} kernel"
+                for output, value in unlike.items()
+            ]
+        return problems
 
     @property
     def bins(self) -> int:
@@ -113,7 +132,7 @@ class NetworkConfig:
     def decoder_context_frames(self) -> int:
         """Frames on each side that one sample depends on, the transform's window included (published: 62 + 4)."""
         surplus = max(self.amp_up_kernel, self.pha_up_kernel) - self.ratio
-        up_latents = -(-(surplus // 2) // self.ratio)
+        up_latents = -(-surplus // (2 * self.ratio))
         frames = self.ratio * (self.latent_input_kernel // 2 + up_latents)
         frames += self.embed_kernel // 2 + self.num_layers * (self.depthwise_kernel // 2)
         frames += max(self.amp_output_kernel, self.real_output_kernel, self.imag_output_kernel) // 2

@@ -1,9 +1,14 @@
-"""The decoder's way from latents to frames: three convolutions folded into one product over latents.
+"""The decoder's way from latents to frames: three convolutions folded into one product over latents, or in turn.
 
 Between latent and first normalisation the published decoder has a convolution over latents, a transposed one to frame
 rate and one over frames, with nothing between them. Far from the clip's ends that is one linear map, the same for every
 latent: from a few latents around it to its ``ratio`` frames. Near an end, what the inner convolutions pad with zeros is
 missing; that too is linear in the nearest latents, so the end's frames get a correction of their own.
+
+Those two corrections are all where a frame cannot miss the same thing for both ends. A transposed kernel of more than
+three times its stride reaches across a whole latent: in a clip of one, frames beyond its start would come from latents
+beyond its end. And one that exceeds its stride by an odd number gives a frame more than ``ratio`` a latent. Both run as
+the three convolutions that they are.
 """
 
 from __future__ import annotations
@@ -17,25 +22,29 @@ from torch.nn import functional as F
 from apcodec_export.deployed.layers import Convolution, Linear
 from apcodec_export.model.layers import WeightNormConv1d
 
+Types = Callable[[str], torch.dtype]
+"""The type of a layer by its name."""
 
-class Front(nn.Module):
-    """Latents to what the first normalisation takes, (B, L, D) to (B, ratio x L, C)."""
 
-    def __init__(
-        self,
-        latent: WeightNormConv1d,
-        up: WeightNormConv1d,
-        embed: nn.Conv1d,
-        types: Callable[[str], torch.dtype],
-    ) -> None:
-        """Fold the three layers.
+def front(latent: WeightNormConv1d, up: WeightNormConv1d, embed: nn.Conv1d, types: Types) -> nn.Module:
+    """Latents to what the first normalisation takes, (B, L, D) to (B, frames, C), folded where that is exact.
 
-        Args:
-            latent: Over latents, D to any number of channels.
-            up: To frames, its kernel less than three times its stride, so that no frame is near both of its ends.
-            embed: Over frames, to C channels.
-            types: The type of ``inside``, ``start`` and ``end`` by name.
-        """
+    Args:
+        latent: Over latents, D to any number of channels.
+        up: To frames, ``ratio`` for each latent, and one more where its kernel exceeds them by an odd number.
+        embed: Over frames, to C channels.
+        types: The type of each product by its name.
+    """
+    surplus = up.weight.shape[2] - up.stride
+    made = FoldedFront if surplus % 2 == 0 and surplus <= 2 * up.stride else StepwiseFront
+    return made(latent, up, embed, types)
+
+
+class FoldedFront(nn.Module):
+    """The three layers as one product and a correction at each end, (B, L, D) to (B, ratio x L, C)."""
+
+    def __init__(self, latent: WeightNormConv1d, up: WeightNormConv1d, embed: nn.Conv1d, types: Types) -> None:
+        """Fold the layers; ``types`` is asked for ``inside``, ``start`` and ``end``."""
         super().__init__()
         self.ratio, self.channels = up.stride, embed.out_channels
         surplus = (up.weight.shape[2] - self.ratio) // 2
@@ -108,3 +117,54 @@ def _probed(
         return torch.stack(weights).flatten(0, 1).flatten(1), bias.flatten()
 
     return inside, differing(True), differing(False)
+
+
+class StepwiseFront(nn.Module):
+    """The three layers in turn, (B, L, D) to (B, ratio x L, C) or one frame more; each is a plain convolution.
+
+    The transposed one is a convolution over latents to ``ratio`` times the channels, which runtimes multiply faster.
+    """
+
+    def __init__(self, latent: WeightNormConv1d, up: WeightNormConv1d, embed: nn.Conv1d, types: Types) -> None:
+        """Rewrite the layers; ``types`` is asked for ``hidden``, ``raised`` and ``frames``."""
+        super().__init__()
+        self.ratio = up.stride
+        kernel = up.weight.shape[2]
+        extra = (kernel - self.ratio) % 2
+        self.surplus = (self.ratio - 1) * extra  # frames of one more latent, all but the first of them too many
+        self.hidden = Convolution(latent.weight, latent.bias, types("hidden"), padding=latent.padding)
+        weight, padding = _by_latents(up.weight, self.ratio, up.padding, extra)
+        self.raised = Convolution(weight, up.bias.repeat(self.ratio), types("raised"), padding=padding)
+        assert embed.bias is not None
+        self.frames = Convolution(embed.weight, embed.bias, types("frames"), padding=embed.weight.shape[2] // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.raised(self.hidden(x))
+        y = y.reshape(y.shape[0], -1, y.shape[2] // self.ratio)
+        frames: Tensor = self.frames(y[:, : -self.surplus] if self.surplus else y)
+        return frames
+
+
+def _by_latents(weight: Tensor, ratio: int, cut: int, extra: int) -> tuple[Tensor, int]:
+    """A transposed convolution as a convolution over latents that gives the frames of each, and its padding.
+
+    Args:
+        weight: Of the transposed one, (C in, C out, kernel).
+        ratio: Its stride.
+        cut: Frames that it drops at each end.
+        extra: Latents beyond the last one whose frames are given, too: 0 or 1.
+
+    Returns:
+        (ratio x C out, C in, taps): tap ``j`` is the latent ``j - padding`` after the one whose frames these are.
+    """
+    inputs, outputs, kernel = weight.shape
+    padding = max((kernel - 1 - cut) // ratio, (ratio - 1 + cut) // ratio + extra)
+    taps = 2 * padding + 1 - extra
+    made = weight.new_zeros(ratio, outputs, inputs, taps)
+    for frame in range(ratio):
+        for tap in range(taps):
+            # Frame `frame` of a latent hears the latent `later` after it through this tap of the transposed kernel.
+            later = tap - padding
+            if 0 <= (index := frame + cut - later * ratio) < kernel:
+                made[frame, :, :, tap] = weight[:, :, index].T
+    return made.flatten(0, 1), padding

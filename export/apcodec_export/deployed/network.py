@@ -5,18 +5,16 @@ under every plan, and channel-major as the bundle's graphs are; everything betwe
 
 What is folded, all of it exact: weight norm; a LayerNorm's scale and shift, GRN's shift and a layer scale into the
 linear beside them; a branch's last linear into the convolution after it; the decoder's three convolutions from latents
-to frames into one product (``Front``).
+to frames into one product, where that holds (``front``).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from apcodec_export.deployed.front import Front
+from apcodec_export.deployed.front import Types, front
 from apcodec_export.deployed.layers import (
     Convolution,
     GlobalResponse,
@@ -29,11 +27,9 @@ from apcodec_export.deployed.precision import PrecisionPlan
 from apcodec_export.model.layers import ConvNeXtBlock, WeightNormConv1d
 from apcodec_export.model.network import MAX_LOG_AMPLITUDE, Decoder, Encoder
 
-Types = Callable[[str], torch.dtype]
-"""The type of a layer by its name; ``_below`` gives that of the layers inside a part."""
-
 
 def _below(types: Types, part: str) -> Types:
+    """The types of the layers inside a part."""
     return lambda name: types(f"{part}.{name}")
 
 
@@ -208,7 +204,7 @@ class DeployedDecoder(_Deployed):
         (self.amplitude_head,), self.amplitude = _branch(
             decoder,
             "amplitude",
-            Front(latent, up, decoder.embed_logamp, _below(types, "amplitude.embed")),
+            front(latent, up, decoder.embed_logamp, _below(types, "amplitude.embed")),
             {"amplitude_head": decoder.AMP_Decoder_output_conv},
             types,
             fold=plan.folds_heads,
@@ -217,7 +213,7 @@ class DeployedDecoder(_Deployed):
         (self.real_head, self.imag_head), self.phase = _branch(
             decoder,
             "phase",
-            Front(latent, up, decoder.embed_pha, _below(types, "phase.embed")),
+            front(latent, up, decoder.embed_pha, _below(types, "phase.embed")),
             {"real_head": decoder.PHA_Decoder_output_R_conv, "imag_head": decoder.PHA_Decoder_output_I_conv},
             types,
             fold=plan.folds_heads,

@@ -81,7 +81,7 @@ HALF = PrecisionPlan(name="float16")
 INTEGER = PrecisionPlan(
     name="int8",
     float32=(
-        *("*.stream", "*.depthwise", "*.latent", "*_down", "*.embed.inside", "*.embed.start", "*.embed.end"),
+        *("*.stream", "*.depthwise", "*.latent", "*_down", "decoder.*.embed.*"),
         "decoder.amplitude.*.contract",
     ),
 )

@@ -31,7 +31,7 @@ def _blocks(config: NetworkConfig) -> nn.ModuleList:
 
 
 def _same(inputs: int, outputs: int, kernel: int, stride: int = 1) -> WeightNormConv1d:
-    return WeightNormConv1d(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
+    return WeightNormConv1d(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2)
 
 
 def _up(inputs: int, outputs: int, kernel: int, ratio: int) -> WeightNormConv1d:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.audio.blocks import regrouped
 from apcodec_deploy.audio.reader import BLOCK_SECONDS
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.audio.samples import check_samples
@@ -76,18 +77,10 @@ class AvReader:
 
     def _seconds(self) -> Iterator[NDArray[np.float32]]:
         size, position = max(1, int(self.sample_rate * BLOCK_SECONDS)), 0
-        held: list[NDArray[np.float32]] = []
-        for frame in self._frames():
-            held.append(frame)
-            while sum(part.shape[1] for part in held) >= size:
-                joined = np.concatenate(held, axis=1)
-                yield self._checked(joined[:, :size], position)
-                position += size
-                held = [joined[:, size:]]
-        rest = np.concatenate(held, axis=1) if held else np.zeros((self.channels, 0), np.float32)
-        if rest.shape[1]:
-            yield self._checked(rest, position)
-            position += rest.shape[1]
+        for block in regrouped(self._frames(), size):
+            check_samples(block, position)
+            position += block.shape[1]
+            yield block
         if not position:
             raise AudioError("it holds no samples")
         declared = self._declared_seconds()
@@ -112,7 +105,3 @@ class AvReader:
                 yield frame.to_ndarray()
         except self._av.FFmpegError as error:
             raise AudioError(f"it is damaged: {error}") from error
-
-    def _checked(self, block: NDArray[np.float32], position: int) -> NDArray[np.float32]:
-        check_samples(block, position)
-        return np.ascontiguousarray(block)

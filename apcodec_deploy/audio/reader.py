@@ -1,8 +1,7 @@
-"""Read audio files block by block, and notice what libsndfile passes over."""
+"""Read audio files block by block, all of the audio that is in them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from apcodec_deploy.audio.blocks import regrouped
+from apcodec_deploy.audio.containers.part import Part
+from apcodec_deploy.audio.containers.parts import parts
+from apcodec_deploy.audio.containers.source import FileSource, PipeSource, Source
+from apcodec_deploy.audio.decoder import Decoder
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.audio.span import Span, cut
@@ -24,28 +28,13 @@ AUDIO_SUFFIXES = frozenset((
     ".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
 ))
 # fmt: on
-_SIZE_IN_LOG = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""How libsndfile's log says that a chunk declares more bytes than the file holds."""
-_STREAMED = 0x7FFF0000
-"""Sizes from here on are what programs write that do not know a WAV's length yet, not lengths."""
-_STREAMED_FRAMES = _STREAMED // 8
-"""Lengths from here on need not be meant in a WAV from a pipe: as many frames of two channels of 32 bits."""
-_UNKNOWN_FRAMES = 1 << 62
-"""libsndfile's length of a file that does not say it is larger than this."""
-_OGG_PAGE_BYTES = 65_307
-_MP3_SLACK = 2 * 1152
-"""Frames by which an MP3's declared length may be off."""
-
-
-class _Unseekable(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that does not say how long it is, such as a FLAC from a pipe: it can be read on, but not sought in."""
-
-    def seekable(self) -> bool:
-        return False
 
 
 class AudioReader:
     """An audio file, open for reading.
+
+    Its own account of its length is not believed: after the last sample there is no audio left in the file. What stands
+    one after the other in it (chained Ogg, joined MP3) is read on, as long as rate and channels stay the same.
 
     Attributes:
         path: The file.
@@ -53,33 +42,33 @@ class AudioReader:
         channels: Channels.
     """
 
+    sample_rate: int
+    channels: int
+
     def __init__(self, path: Path) -> None:
         """Open a file.
 
         Raises:
-            AudioError: It cannot be read, is no audio, is empty, or was cut.
+            AudioError: It cannot be read, is no audio, is empty, was cut, or holds more than it says and nothing tells
+                what that is.
         """
         self.path = path
         # Opened by us, so that a missing file and one that is no audio read differently.
         raw = open_input(path)
         self._raw: BinaryIO | None = raw
+        self._decoder: Decoder | None = None
         try:
-            self._file = soundfile.SoundFile(raw)
-            if self._file.frames >= _UNKNOWN_FRAMES:
-                raw.seek(0)
-                self._file = _Unseekable(raw)
+            self._begin(FileSource(raw))
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raw.close()
-            size = path.stat().st_size
-            reason = "it is empty" if not size else str(error).rsplit(": ", 1)[-1].rstrip(".")
+            self.close()
+            reason = "it is empty" if not path.stat().st_size else _reason(error)
             raise AudioError(f"{path} is no audio that can be read: {reason}") from error
-        try:
-            self.sample_rate = check_rate(self._file.samplerate)
-            self.channels: int = self._file.channels
-            self._check_whole(raw)
         except AudioError as error:
             self.close()
             raise AudioError(f"{path}: {error}") from None
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> AudioReader:
         return self
@@ -91,15 +80,16 @@ class AudioReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._decoder is not None:
+            self._decoder.close()
         if self._raw is not None:
             self._raw.close()
 
     @property
     def declared_samples(self) -> int | None:
-        """Samples of each channel that the file says it has; None where it does not say."""
-        frames: int = self._file.frames
-        return frames if self._file.seekable() and frames < _STREAMED_FRAMES else None
+        """Samples of each channel, as far as can be told without decoding; None where it cannot, as in a pipe."""
+        lengths = [length for _, length in self._parts if length is not None]
+        return sum(lengths) if len(lengths) == len(self._parts) and self._raw is not None else None
 
     @classmethod
     def of_stream(cls, descriptor: int, name: str) -> AudioReader:
@@ -113,86 +103,114 @@ class AudioReader:
             AudioError: It is no audio, or of a kind that cannot be read from a pipe.
         """
         reader = cls.__new__(cls)
-        reader.path, reader._raw = Path(name), None
+        reader.path, reader._raw, reader._decoder = Path(name), None, None
         try:
-            reader._file = soundfile.SoundFile(descriptor, closefd=False)
+            reader._begin(PipeSource(descriptor))
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
             raise AudioError(
-                f"{name} gives no audio that can be read from a pipe ({reason}); wav and ogg can: ffmpeg ... -f wav -"
+                f"{name} gives no audio that can be read from a pipe ({_reason(error)}); "
+                "wav, flac, ogg and mp3 can: ffmpeg ... -f wav -"
             ) from error
-        reader.sample_rate, reader.channels = check_rate(reader._file.samplerate), reader._file.channels
+        except AudioError as error:
+            raise AudioError(f"{name}: {error}") from None
         return reader
 
     def blocks(self, span: Span | None = None) -> Iterator[NDArray[np.float32]]:
         """The audio, or a part of it, in blocks of a second: (C, n) float32, full scale at 1.
 
+        Channels are in WAV's order, whatever that of the file. What comes through a pipe can be read once.
+
         Raises:
             AudioError: The file is damaged, cut or too short for the part, holds no samples, or one that is not finite.
         """
-        if span is None:
-            yield from self._blocks()
-            return
-        first, stop = span.samples(self.sample_rate)
+        first, stop = (0, None) if span is None else span.samples(self.sample_rate)
+        size = max(1, int(self.sample_rate * BLOCK_SECONDS))
         try:
-            begun = first if self._file.seekable() and first < self._file.frames else 0
-            if begun:
-                self._file.seek(begun)
-            yield from cut(self._blocks(), first, stop, at=begun)
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"{self.path} is damaged: {span.start:g} s cannot be found in it") from error
+            index, begun, offset = self._place(first)
+            blocks = regrouped(self._checked(self._decoded(index, offset, size), begun + offset), size)
+            yield from blocks if span is None else cut(blocks, first, stop, at=begun + offset)
         except AudioError as error:
-            named = str(self.path) in str(error)
+            named = str(error).startswith(str(self.path))
             raise error if named else AudioError(f"{self.path}: {error}") from None
 
-    def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        """From where the file stands to its end."""
-        size = max(1, int(self.sample_rate * BLOCK_SECONDS))
-        position = start = self._file.tell() if self._file.seekable() else 0
-        while True:
-            try:
-                block = self._file.read(size, dtype="float32", always_2d=True)
-            except (soundfile.SoundFileError, OSError) as error:
-                reason = str(error).removeprefix("Error : ").rstrip(".")
-                raise AudioError(
-                    f"{self.path} is damaged after {position / self.sample_rate:.2f} s: {reason}"
-                ) from error
-            if not len(block):
-                break
-            audio = np.ascontiguousarray(block.T)
-            try:
-                check_samples(audio, position)
-            except AudioError as error:
-                raise AudioError(f"{self.path}: {error}") from None
-            position += len(block)
-            yield audio
-        if position == start:
-            raise AudioError(f"{self.path} holds no samples")
-        slack = _MP3_SLACK if self._file.format == "MP3" else 0
-        unknown = _STREAMED_FRAMES if self._raw is None else _UNKNOWN_FRAMES
-        if position + slack < self._file.frames < unknown:
-            raise AudioError(f"{self.path} is cut: {position} of {self._file.frames} samples are there")
+    def _begin(self, source: Source) -> None:
+        """Open what comes first, and look at all the rest if that can be told apart without decoding."""
+        self._more = parts(source)
+        self._parts: list[tuple[Part, int | None]] = []
+        if not self._find():
+            raise ValueError("it is of no kind that is known")
+        first, _ = self._parts[0]
+        while self._raw is not None and not first.settled and self._find():
+            pass
 
-    def _check_whole(self, raw: BinaryIO) -> None:
-        """Refuse a file that was cut, which libsndfile reads as a shorter one and at best mentions in its log."""
-        if match := _SIZE_IN_LOG.search(self._file.extra_info):
-            declared, held = int(match[1]), int(match[2])
-            if held < declared < _STREAMED:
-                raise AudioError(f"the file is cut: it declares {declared} bytes of audio and holds {held}")
-        if self._file.format == "OGG" and not self._last_page_is_whole(raw):
-            raise AudioError("the file is cut: its last page is missing or not whole; copy it anew or remux it")
+    def _find(self) -> bool:
+        """Find the next part, if there is one.
 
-    @staticmethod
-    def _last_page_is_whole(raw: BinaryIO) -> bool:
-        """Whether the last page of an OGG is whole and says that it is the last (RFC 3533, section 6)."""
-        position = raw.tell()
-        size = raw.seek(0, 2)
-        raw.seek(max(0, size - 2 * _OGG_PAGE_BYTES))
-        tail = raw.read()
-        raw.seek(position)
-        page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
-        if len(page) < 27:
+        Raises:
+            AudioError: It is another kind of sound than the first.
+        """
+        part = next(self._more, None)
+        if part is None:
             return False
-        flags, segments = page[5], page[26]
-        lacing = page[27 : 27 + segments]
-        return bool(flags & 4) and len(lacing) == segments and len(page) >= 27 + segments + sum(lacing)
+        if self._raw is not None:
+            part.view.drain()
+        decoder = Decoder(part)
+        if not self._parts:
+            self.sample_rate, self.channels = check_rate(decoder.sample_rate), decoder.channels
+        elif (decoder.sample_rate, decoder.channels) != (self.sample_rate, self.channels):
+            decoder.close()
+            raise AudioError(
+                f"within the file its audio changes from {self.sample_rate} Hz and {self.channels} channels "
+                f"to {decoder.sample_rate} Hz and {decoder.channels} channels; split it there"
+            )
+        self._parts.append((part, decoder.samples))
+        self._keep(decoder)
+        self._fresh = True
+        return True
+
+    def _keep(self, decoder: Decoder | None) -> None:
+        """Have one decoder open at most: that of the part which was found last, until it is used."""
+        if self._decoder is not None:
+            self._decoder.close()
+        self._decoder = decoder
+
+    def _place(self, sample: int) -> tuple[int, int, int]:
+        """The part that a sample is in, the sample that it begins with, and how many can be skipped in it."""
+        index = begun = 0
+        while index < len(self._parts) or self._find():
+            length = self._parts[index][1]
+            if length is None:
+                return index, begun, 0
+            if begun + length > sample:
+                return index, begun, sample - begun
+            index, begun = index + 1, begun + length
+        return index, begun, 0
+
+    def _decoded(self, index: int, offset: int, size: int) -> Iterator[NDArray[np.float32]]:
+        """From a sample of a part to the end of all of them."""
+        while index < len(self._parts) or self._find():
+            if index < len(self._parts) - 1 or not self._fresh:
+                self._keep(Decoder(self._parts[index][0]))
+            self._fresh = False
+            assert self._decoder is not None
+            yield from self._decoder.blocks(size, first=offset)
+            index, offset = index + 1, 0
+
+    def _checked(self, blocks: Iterator[NDArray[np.float32]], position: int) -> Iterator[NDArray[np.float32]]:
+        """The same blocks, which begin at a sample of the file, or what is wrong with them."""
+        start = position
+        try:
+            for block in blocks:
+                check_samples(block, position)
+                position += block.shape[1]
+                yield block
+        except (soundfile.SoundFileError, OSError) as error:
+            place = f"after {position / self.sample_rate:.2f} s"
+            raise AudioError(f"{self.path} is damaged {place}: {_reason(error)}") from error
+        if position == start == 0:
+            raise AudioError(f"{self.path} holds no samples")
+
+
+def _reason(error: Exception) -> str:
+    """What libsndfile says, without its ornaments."""
+    return str(error).removeprefix("Error : ").rsplit(": ", 1)[-1].rstrip(".")

@@ -11,17 +11,18 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from apcodec_deploy.audio.channels import to_vorbis
+from apcodec_deploy.audio.samples import SAMPLE_BYTES
 from apcodec_deploy.errors import AudioError, OutputError
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS")}
 """What can be written: the container and its usual subtype."""
-_PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_PCM_BITS = {kind: 8 * size for kind, size in SAMPLE_BYTES.items() if kind.startswith("PCM_")}
 SUBTYPES = (*_PCM_BITS, "ULAW", "ALAW", "FLOAT", "DOUBLE", "VORBIS", "OPUS")
 """How samples can be stored, where the container allows. libsndfile knows more; some wrap around at full scale."""
 _VORBIS_MAX_RATE, _VORBIS_MAX_CHANNELS = 200_000, 255
 """Beyond these, libsndfile's Vorbis encoder crashes the process."""
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
-_SAMPLE_BYTES = {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1} | {kind: bits // 8 for kind, bits in _PCM_BITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class AudioFormat:
 
     def container(self, channels: int, samples: int) -> str:
         """libsndfile's container: RF64 where a WAV of this size would pass 4 GB."""
-        size = samples * channels * _SAMPLE_BYTES.get(self.subtype, 2)
+        size = samples * channels * SAMPLE_BYTES.get(self.subtype, 2)
         return "RF64" if self.name == "wav" and size > _RIFF_LIMIT else FORMATS[self.name][0]
 
 
@@ -110,6 +111,7 @@ class AudioWriter:
         self.clipped = 0
         self._form = form
         self._block = sample_rate
+        self._order = to_vorbis(channels) if form.name == "ogg" else None
         form.check(sample_rate, channels)
         container = form.container(channels, samples)
         try:
@@ -130,7 +132,7 @@ class AudioWriter:
                 raise OutputError(f"writing failed ({str(failure).rstrip('.')}); is the disk full?") from failure
 
     def write(self, audio: NDArray[np.float32]) -> None:
-        """Append audio (C, n).
+        """Append audio (C, n), channels in WAV's order.
 
         Raises:
             AudioError: A sample is not finite, which no format could hold.
@@ -140,7 +142,7 @@ class AudioWriter:
             raise AudioError("the decoder made a sample that is not finite; please report this model")
         if self._form.integer:
             self.clipped += int((np.abs(audio) > 1).sum())
-        samples = self._stored(audio)
+        samples = self._stored(audio if self._order is None else audio[self._order, :])
         try:
             # libsndfile's Vorbis encoder keeps a whole write on its stack and crashes on long ones.
             for start in range(0, samples.shape[1], self._block):

@@ -1,0 +1,138 @@
+"""How much of what stands in a file of chunks is audio, whatever its header says."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Generator, Iterable, Iterator
+
+import soundfile
+
+from apcodec_deploy.audio.containers.chunks import Audio, after_chunks, find_audio
+from apcodec_deploy.audio.containers.part import Part, RawForm
+from apcodec_deploy.audio.containers.source import Source, holds
+from apcodec_deploy.audio.containers.tags import before_tags
+from apcodec_deploy.audio.containers.view import View
+from apcodec_deploy.audio.samples import SAMPLE_BYTES
+from apcodec_deploy.errors import AudioError
+
+_STREAMED = 0x7FFF0000
+"""Sizes of 32 bits from here on are also what programs write that do not know the length yet."""
+_WRAP = 1 << 32
+_BLOCK = 1 << 16
+_PROBED = 256
+"""Bytes of silence that libsndfile is shown behind a header, to learn what that says."""
+
+
+def walk(source: Source, start: int, kind: str) -> Generator[Part, None, int]:
+    """The audio of the file of chunks that begins at ``start``, and then where that file ends.
+
+    A size that was never filled in, or ran over, is not believed: all up to the end of the file is audio then.
+
+    Raises:
+        AudioError: It was cut, or more follows than it declares and nothing tells whether that is audio.
+    """
+    extent = _Extent(source, find_audio(source, start, kind))
+    if source.size is None:
+        part = extent.part(extent.pieces(), extent.audio.declared)
+        yield part
+        part.view.drain()
+        return extent.end
+    pieces = list(extent.pieces())
+    held = sum(size for _, size in pieces)
+    if held == extent.audio.declared:
+        yield Part(View(source, [(start, extent.end - start)]))
+    else:
+        yield extent.part(pieces, held)
+    return extent.end
+
+
+class _Extent:
+    """The bytes of one file's audio.
+
+    Attributes:
+        audio: What the file says of it.
+        end: Where the file ends, once its pieces have been found.
+    """
+
+    def __init__(self, source: Source, audio: Audio) -> None:
+        self.audio = audio
+        self.end = audio.start
+        self._source = source
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Where the audio stands."""
+        source, start, declared = self._source, self.audio.start, self.audio.declared
+        if declared is None or (not declared and after_chunks(source, self.audio, start) is None):
+            yield from self._all(start)
+            return
+        held = declared if source.size is None else max(0, min(declared, source.size - start))
+        if held:
+            yield start, held
+        stop = start + declared
+        if declared and not holds(source, stop - 1):
+            self.end = source.size or stop
+            if not self._streamed:
+                raise AudioError(
+                    f"the file is cut: it declares {declared} bytes of audio and holds {max(0, self.end - start)}"
+                )
+            return
+        for more in self._wraps(stop):
+            if (end := after_chunks(source, self.audio, stop + more)) is not None:
+                self.end = end
+                if more:
+                    yield stop, more
+                return
+        if not self._streamed:
+            raise AudioError(self._more(stop))
+        yield from self._all(stop)
+
+    @property
+    def _streamed(self) -> bool:
+        """Whether the size can be one that stands for an unknown one."""
+        return struct.calcsize(self.audio.size) == 4 and (self.audio.declared or 0) + self.audio.counted >= _STREAMED
+
+    def _wraps(self, stop: int) -> Iterator[int]:
+        """What a size of 32 bits may have lost: nothing, or so many times 4 GB."""
+        yield 0
+        if struct.calcsize(self.audio.size) == 4 and self._source.size is not None:
+            yield from range(_WRAP, self._source.size - stop + 1, _WRAP)
+
+    def _all(self, at: int) -> Iterator[tuple[int, int]]:
+        """All from ``at`` to the end, but for tags there."""
+        source = self._source
+        if source.size is not None:
+            self.end = source.size
+            if (size := before_tags(source, at, source.size) - at) > 0:
+                yield at, size
+            return
+        while block := source.read(at, _BLOCK):
+            yield at, len(block)
+            at += len(block)
+        self.end = at
+
+    def _more(self, stop: int) -> str:
+        size = self._source.size
+        count = "more" if size is None else str(size - stop)
+        return (
+            f"its header declares {self.audio.declared} bytes of audio, and {count} bytes follow from byte {stop} on "
+            f"that are neither chunks nor tags: {self._source.read(stop, 12)!r}; if they are audio (a recorder was "
+            "killed), mend it with: sox --ignore-length FILE mended.wav; if not, cut them off"
+        )
+
+    def part(self, pieces: Iterable[tuple[int, int]], size: int | None) -> Part:
+        """The audio in pieces of so many bytes, with what libsndfile has to know of it."""
+        audio = self.audio
+        try:
+            with soundfile.SoundFile(io.BytesIO(audio.head + bytes(_PROBED))) as probe:
+                form = RawForm(probe.samplerate, probe.channels, probe.subtype, probe.endian)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            raise AudioError(f"its header cannot be read: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
+        if form.subtype in SAMPLE_BYTES:
+            return Part(View(self._source, pieces), raw=form)
+        bits = 8 * struct.calcsize(audio.size)
+        if size is None or size + audio.counted >= 1 << bits:
+            raise AudioError(f"how long its {form.subtype} is stands nowhere; convert it to PCM: sox FILE mended.wav")
+        counted = struct.pack(audio.size, size + audio.counted)
+        head = audio.head[: audio.size_at] + counted + audio.head[audio.size_at + len(counted) :]
+        return Part(View(self._source, pieces, head=head, size=len(head) + size))

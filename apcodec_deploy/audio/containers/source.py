@@ -1,0 +1,73 @@
+"""Bytes of a file or of a pipe, by where they stand."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO, Protocol
+
+_BLOCK = 1 << 18
+"""Bytes that are read of a file at once; headers stand close together."""
+_KEPT = 1 << 20
+"""Bytes that have passed through a pipe and are still at hand, for what looks back a little."""
+
+
+class Source(Protocol):
+    """Where bytes come from.
+
+    Attributes:
+        size: Bytes in all; None as long as nobody knows, which is so in a pipe until it ends.
+    """
+
+    size: int | None
+
+    def read(self, at: int, size: int) -> bytes:
+        """Bytes from ``at`` on: ``size`` of them, or those until the end."""
+        ...
+
+
+class FileSource:
+    """A file; any part of it can be read at any time."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        """Read from a file that is open and stays the caller's."""
+        self._raw = raw
+        self.size: int | None = raw.seek(0, os.SEEK_END)
+        self._block, self._at = b"", 0
+
+    def read(self, at: int, size: int) -> bytes:
+        """See ``Source``."""
+        if not self._at <= at <= at + size <= self._at + len(self._block):
+            self._raw.seek(at)
+            self._block, self._at = self._raw.read(max(size, _BLOCK)), at
+        return self._block[at - self._at : at - self._at + size]
+
+
+class PipeSource:
+    """A pipe; what has passed by further back than a megabyte is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Read from a descriptor that stays the caller's."""
+        self._descriptor = descriptor
+        self.size: int | None = None
+        self._held, self._first = bytearray(), 0
+
+    def read(self, at: int, size: int) -> bytes:
+        """See ``Source``."""
+        while self.size is None and self._first + len(self._held) < at + size:
+            # Read here and not in libsndfile, so that a signal is heard while nothing comes.
+            chunk = os.read(self._descriptor, 1 << 16)
+            if not chunk:
+                self.size = self._first + len(self._held)
+            self._held += chunk
+            if len(self._held) > 2 * _KEPT:
+                passed = min(len(self._held) - _KEPT, max(0, at - self._first))
+                del self._held[:passed]
+                self._first += passed
+        if at < self._first:
+            raise ValueError(f"byte {at} of a pipe has passed by; from {self._first} on they are at hand")
+        return bytes(self._held[at - self._first : at - self._first + size])
+
+
+def holds(source: Source, at: int) -> bool:
+    """Whether a byte stands at ``at``."""
+    return at < source.size if source.size is not None else bool(source.read(at, 1))

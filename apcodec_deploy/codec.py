@@ -7,7 +7,9 @@ so an array in memory and an hour on disk take the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +25,7 @@ from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, MAX_CHANNELS, Hea
 from apcodec_deploy.bitstream.reader import Gap
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
-from apcodec_deploy.errors import AudioError, BitstreamError, ModelMismatchError
+from apcodec_deploy.errors import AudioError, BackendError, BitstreamError, ModelMismatchError
 from apcodec_deploy.precision import AUTO
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
@@ -38,13 +40,24 @@ WindowLength = float | str | None
 class Codec:
     """A model with the backend that runs it. Safe to use from several threads.
 
+    Pickled, as for a process that is spawned, it travels as the path of its bundle and the options of ``load``, and is
+    loaded there; so does a copy. After a fork it works on where its backend does, and else says that it does not.
+
     Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size``,
     ``samples_per_latent``, ``fingerprint``; all others are in ``spec``.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, options: BackendOptions | None = None) -> None:
+        """Join the two.
+
+        Args:
+            bundle: The model.
+            backend: What runs it; closed with the codec.
+            options: What the backend was made from, with which it can be made elsewhere; None where it cannot be.
+        """
         self.bundle = bundle
         self.backend = backend
+        self._options = options
         self.spec: ModelSpec = bundle.spec
         self.sample_rate = self.spec.sample_rate
         self.bitrate = self.spec.bitrate
@@ -65,8 +78,24 @@ class Codec:
     def __repr__(self) -> str:
         return f"<Codec {self.bundle.name}: {self.sample_rate} Hz, {self.bitrate:g} bit/s, {self.backend.name}>"
 
+    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[Any, ...]]:
+        """See the class.
+
+        Raises:
+            BackendError: It was not made by ``load``, so nobody knows how to make its backend again.
+        """
+        if (options := self._options) is None:
+            raise BackendError(
+                f"{self!r} was made of a backend that several callers share, which stays in its process; "
+                "call apcodec_deploy.load in the other one"
+            )
+        if options.engines is not None:
+            options = replace(options, engines=os.path.abspath(options.engines))
+        embedded = self.bundle.path == Bundle.embedded().path
+        return _loaded_again, (None if embedded else os.path.abspath(self.bundle.path), self.fingerprint, options)
+
     def close(self) -> None:
-        """Free the backend."""
+        """Free the backend; it is loaded again where the codec is used after."""
         self.backend.close()
 
     def encode(
@@ -81,7 +110,8 @@ class Codec:
                 it into windows of that length; None takes the model's default.
 
         Raises:
-            AudioError: The array has no samples, too many axes, no floats, or values that are not finite.
+            AudioError: The array has no samples, too many axes, no floats, or values that are not finite or beyond full
+                scale by more than 40 dB.
         """
         return self.encode_batch([audio], sample_rate, window=window)[0]
 
@@ -276,7 +306,23 @@ def load(
     """
     opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
     options = BackendOptions(name=backend, device=device, precision=precision, threads=threads, engines=engines)
-    return Codec(opened, create(opened, options))
+    return Codec(opened, create(opened, options), options)
+
+
+def _loaded_again(path: str | None, fingerprint: str, options: BackendOptions) -> Codec:
+    """A codec that has travelled.
+
+    Raises:
+        ModelMismatchError: Another model is at the bundle's path here.
+        ApcodecError: See ``load``.
+    """
+    bundle = Bundle.embedded() if path is None else Bundle.open(path)
+    if bundle.fingerprint != fingerprint:
+        raise ModelMismatchError(
+            f"the codec that was sent here has model {fingerprint[:16]}, and in {bundle.path} there is "
+            f"{bundle.fingerprint[:16]}; every process needs the same bundle at that path"
+        )
+    return Codec(bundle, create(bundle, options), options)
 
 
 def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -288,7 +334,8 @@ def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         raise AudioError(
             f"audio of shape {list(array.shape)}; (samples,) or (channels, samples) with at least 1 is expected"
         )
-    clip = np.atleast_2d(array)
+    # Half precision cannot hold the limits that samples are held against; more than single is checked as it is.
+    clip = np.atleast_2d(array.astype(np.float32) if array.dtype == np.float16 else array)
     if len(clip) > max(clip.shape[1], _MANY_CHANNELS) or len(clip) > MAX_CHANNELS:
         raise AudioError(f"audio of shape {list(array.shape)}; (channels, samples) is expected: transpose it")
     check_samples(clip)

@@ -179,7 +179,7 @@ def test_an_array_of_samples_by_channels_is_not_taken_for_many_channels(codec: C
 
 
 def test_absurd_samples_are_refused(codec: Codec) -> None:
-    with pytest.raises(AudioError, match="at most 1e"):
+    with pytest.raises(AudioError, match="at most 100"):
         codec.encode(np.array([0.0, 1e300]))
 
 

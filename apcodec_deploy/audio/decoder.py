@@ -58,19 +58,34 @@ class Decoder:
             AudioError: It is damaged, or ends before it should.
         """
         part, position = self._part, first
+        before = first + part.skip
         if first:
-            self._file.seek(first + part.skip)
-        elif part.skip:
-            self._read(part.skip)
-        while (block := self._read(size)).shape[1]:
-            if part.samples is not None:
-                block = block[:, : max(0, part.samples - position)]
+            self._file.seek(max(0, before - part.lead))
+            before = min(before, part.lead)
+        if before:
+            self._read(before)
+        while (block := self._next(position, size)).shape[1]:
             position += block.shape[1]
-            if block.shape[1]:
-                yield block if part.order is None else block[list(part.order)]
+            yield block if part.order is None else block[list(part.order)]
         expected = part.declared or self.samples or 0
         if position < expected:
             raise AudioError(f"the file is cut: {position} of {expected} samples are there")
+
+    def _next(self, position: int, size: int) -> NDArray[np.float32]:
+        """What follows a sample, at most so much; nothing at the end."""
+        part = self._part
+        declared, known = part.declared or 0, self.samples
+        if position < declared:
+            size = min(size, declared - position)
+        if known is not None:
+            size = min(size, max(0, known - position))
+        try:
+            block = self._read(size)
+        except soundfile.SoundFileError:
+            if not 0 < declared <= position:
+                raise
+            return np.zeros((self.channels, 0), np.float32)  # all that was declared is there, and no sound follows
+        return block if part.samples is None else block[:, : max(0, part.samples - position)]
 
     def _read(self, size: int) -> NDArray[np.float32]:
         try:

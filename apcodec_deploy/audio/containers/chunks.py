@@ -79,6 +79,16 @@ class Audio:
     counted: int = 0
     grammar: Grammar | None = None
 
+    def head_for(self, size: int) -> bytes:
+        """The head with another size of the audio."""
+        field = struct.pack(self.size, size + self.counted)
+        return self.head[: self.size_at] + field + self.head[self.size_at + len(field) :]
+
+    @property
+    def most(self) -> int:
+        """The most bytes of audio that its size can say."""
+        return (1 << 8 * struct.calcsize(self.size)) - 1 - self.counted
+
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
@@ -107,10 +117,10 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
         if chunk.name == grammar.audio:
             return _audio_in(source, start, head, chunk, grammar, wide)
         content = source.read(chunk.at, chunk.head + chunk.size) if chunk.size <= _SHOWN else b""
-        if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here
-            wide = int.from_bytes(content[16:24], "little")
-        shown = len(content) == chunk.head + chunk.size
-        head += content + bytes(-len(content) % grammar.align) if shown else b""
+        if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here; without it, it is a WAV
+            wide, head = int.from_bytes(content[16:24], "little"), b"RIFF" + head[4:]
+        elif len(content) == chunk.head + chunk.size:
+            head += content + bytes(-len(content) % grammar.align)
         at = _next(source, chunk.end, start, grammar)
     raise AudioError("it has no chunk with audio; the file is cut, or was never finished")
 

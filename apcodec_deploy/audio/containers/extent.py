@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 
 import soundfile
 
@@ -41,7 +42,9 @@ def walk(source: Source, start: int, kind: str) -> Generator[Part, None, int]:
     pieces = list(extent.pieces())
     held = sum(size for _, size in pieces)
     if held == extent.audio.declared:
-        yield Part(View(source, [(start, extent.end - start)]))
+        # libsndfile takes what follows the audio of a W64 for audio.
+        stop = extent.audio.start + held if kind == "W64" else extent.end
+        yield Part(View(source, [(start, stop - start)]))
     else:
         yield extent.part(pieces, held)
     return extent.end
@@ -56,6 +59,8 @@ class _Extent:
     """
 
     def __init__(self, source: Source, audio: Audio) -> None:
+        if audio.declared == 0 and after_chunks(source, audio, audio.start) is None:
+            audio = replace(audio, declared=None)  # never filled in
         self.audio = audio
         self.end = audio.start
         self._source = source
@@ -63,7 +68,7 @@ class _Extent:
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Where the audio stands."""
         source, start, declared = self._source, self.audio.start, self.audio.declared
-        if declared is None or (not declared and after_chunks(source, self.audio, start) is None):
+        if declared is None:
             yield from self._all(start)
             return
         held = declared if source.size is None else max(0, min(declared, source.size - start))
@@ -88,14 +93,19 @@ class _Extent:
         yield from self._all(stop)
 
     @property
+    def _narrow(self) -> bool:
+        """Whether its size has only 32 bits."""
+        return struct.calcsize(self.audio.size) == 4
+
+    @property
     def _streamed(self) -> bool:
         """Whether the size can be one that stands for an unknown one."""
-        return struct.calcsize(self.audio.size) == 4 and (self.audio.declared or 0) + self.audio.counted >= _STREAMED
+        return self._narrow and (self.audio.declared or 0) + self.audio.counted >= _STREAMED
 
     def _wraps(self, stop: int) -> Iterator[int]:
         """What a size of 32 bits may have lost: nothing, or so many times 4 GB."""
         yield 0
-        if struct.calcsize(self.audio.size) == 4 and self._source.size is not None:
+        if self._narrow and self._source.size is not None:
             yield from range(_WRAP, self._source.size - stop + 1, _WRAP)
 
     def _all(self, at: int) -> Iterator[tuple[int, int]]:
@@ -124,15 +134,15 @@ class _Extent:
         """The audio in pieces of so many bytes, with what libsndfile has to know of it."""
         audio = self.audio
         try:
-            with soundfile.SoundFile(io.BytesIO(audio.head + bytes(_PROBED))) as probe:
-                form = RawForm(probe.samplerate, probe.channels, probe.subtype, probe.endian)
+            with soundfile.SoundFile(io.BytesIO(audio.head_for(_PROBED) + bytes(_PROBED))) as probe:
+                # The usual order of bytes is that in which the file's own numbers are written.
+                endian = {"<": "LITTLE", ">": "BIG"}[audio.size[0]] if probe.endian == "FILE" else probe.endian
+                form = RawForm(probe.samplerate, probe.channels, probe.subtype, endian)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioError(f"its header cannot be read: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
         if form.subtype in SAMPLE_BYTES:
             return Part(View(self._source, pieces), raw=form)
-        bits = 8 * struct.calcsize(audio.size)
-        if size is None or size + audio.counted >= 1 << bits:
-            raise AudioError(f"how long its {form.subtype} is stands nowhere; convert it to PCM: sox FILE mended.wav")
-        counted = struct.pack(audio.size, size + audio.counted)
-        head = audio.head[: audio.size_at] + counted + audio.head[audio.size_at + len(counted) :]
+        if size is None or size > audio.most:
+            raise AudioError(f"nothing tells how long its {form.subtype} is; convert it to PCM first")
+        head = audio.head_for(size)
         return Part(View(self._source, pieces, head=head, size=len(head) + size))

@@ -28,6 +28,8 @@ _COUNT_SLACK = 2
 """Frames by which a tag's count may be off: some encoders count the tag, or not the last one."""
 _SEARCHED = 1 << 16
 """Bytes before the first frame that may be something else."""
+_LEAD = 32 * 1152
+"""Samples before a place from which a decoder knows all that it needs there: a frame may use 511 bytes of those before."""
 _ALIKE = 4
 """Frames that have to follow one another before they are believed to be MPEG audio."""
 
@@ -78,7 +80,7 @@ def walk(source: Source, start: int) -> Generator[Part, None, int]:
         AudioError: It was cut or damaged.
     """
     run = _Run(source, start)
-    run.part = Part(View(source, run.pieces(), endless=True), skip=run.tag.skip if run.tag else 0)
+    run.part = Part(View(source, run.pieces(), endless=True), skip=run.tag.skip if run.tag else 0, lead=_LEAD)
     yield run.part
     run.part.view.drain()
     return run.end
@@ -145,23 +147,23 @@ class _Run:
     def _found(self, at: int) -> int | None:
         """The next frame's place from ``at`` on."""
         self.end = at
-        if _frame_at(self._source, at) is not None and _stands(self._source, at, enough=2):
-            return at
-        place = after_zeros(self._source, after_tags(self._source, at))
-        place = after_tags(self._source, place)
-        if _stands(self._source, place, enough=2):
-            return place
-        if (later := first_frame(self._source, place)) is None:
+        behind = after_zeros(self._source, after_tags(self._source, at))
+        behind = after_tags(self._source, behind)
+        for place in (at, behind):
+            frame = _frame_at(self._source, place)
+            if frame is not None and (frame.continues(self._first) or _stands(self._source, place)):
+                return place
+        if (later := first_frame(self._source, behind)) is None:
             return None
         raise AudioError(
-            f"the file is damaged: {later - place} bytes from byte {place} on are no MPEG audio, and more of it follows"
+            f"the file is damaged: {later - behind} bytes from byte {behind} on are no MPEG audio, and more of it follows"
         )
 
 
-def _stands(source: Source, at: int, *, enough: int = _ALIKE) -> bool:
-    """Whether frames of one stream follow one another from ``at`` on, until ``enough`` or the end of all."""
+def _stands(source: Source, at: int) -> bool:
+    """Whether frames of one stream follow one another from ``at`` on, enough of them or to the end of all."""
     first = frame = _frame_at(source, at)
-    for _ in range(enough - 1):
+    for _ in range(_ALIKE - 1):
         if first is None or frame is None or not frame.continues(first):
             return False
         at += frame.size

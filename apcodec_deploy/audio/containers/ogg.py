@@ -15,7 +15,7 @@ from apcodec_deploy.audio.containers.tags import after_tags, after_zeros
 from apcodec_deploy.audio.containers.view import View
 from apcodec_deploy.errors import AudioError
 
-_HEAD = struct.Struct("<4sBBqIIIB")
+_HEAD = struct.Struct("<4sBBQIIIB")
 _FIRST, _LAST = 2, 4
 _SOUNDS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
 _FAR = 1 << 50
@@ -31,6 +31,7 @@ class _Page:
     body: int  # where its payload begins
     end: int
     flags: int
+    granule: int
     serial: int
     number: int
     payload: bytes
@@ -59,8 +60,9 @@ def walk(source: Source, start: int) -> Generator[Part, None, int]:
     first, name = sounds[0]
     link = _Link(source, first)
     if name == "FLAC":  # libsndfile does not read it in Ogg; what is in the pages is a FLAC as in a file of its own
-        head = flac.with_total(first.payload[_FLAC_LEAD:][: flac.HEAD_BYTES], 0)
-        view = View(source, link.packets(start), head=head)
+        packets = link.packets(start) if source.size is None else list(link.packets(start))
+        head = flac.with_total(first.payload[_FLAC_LEAD:][: flac.HEAD_BYTES], link.samples)
+        view = View(source, packets, head=head)
     else:
         view = View(source, link.pages(start))
         view.tail = _page_of(first.serial, _LAST, _FAR, 1 << 30)
@@ -75,6 +77,7 @@ class _Link:
 
     def __init__(self, source: Source, first: _Page) -> None:
         self.end = first.at
+        self.samples = 0  # up to the end of the last page, where that counts them from 0
         self._source = source
         self._first = first
 
@@ -100,7 +103,7 @@ class _Link:
             if page.number != number:
                 lost = page.number - number
                 raise AudioError(f"the file is damaged: {lost} Ogg pages are missing before byte {page.at}")
-            number, flags = page.number + 1, page.flags
+            number, flags, self.samples = page.number + 1, page.flags, page.granule
             yield page
         if not flags & _LAST:
             raise AudioError("the file is cut: its last page is missing or not whole; copy it anew or remux it")
@@ -124,7 +127,7 @@ def _page_at(source: Source, at: int) -> _Page | None:
     head = source.read(at, 27 + 255)
     if len(head) < 27 or head[:5] != b"OggS\0":
         return None
-    _, _, flags, _, serial, number, checksum, segments = _HEAD.unpack_from(head)
+    _, _, flags, granule, serial, number, checksum, segments = _HEAD.unpack_from(head)
     body, lacing = at + 27 + segments, head[27 : 27 + segments]
     end = body + sum(lacing)
     if not holds(source, end - 1):
@@ -132,7 +135,7 @@ def _page_at(source: Source, at: int) -> _Page | None:
     data = source.read(at, end - at)
     if _checksum(data[:22] + bytes(4) + data[26:]) != checksum:
         raise AudioError(f"the file is damaged: the Ogg page at byte {at} does not match its checksum")
-    return _Page(at, body, end, flags, serial, number, data[body - at :])
+    return _Page(at, body, end, flags, granule, serial, number, data[body - at :])
 
 
 def _checksum(data: bytes) -> int:

@@ -32,6 +32,7 @@ class Part:
         view: Its bytes, as libsndfile is to see them.
         raw: How its samples are stored, where the view has no header.
         skip: Samples at its start that are the encoder's, not the sound's.
+        lead: Samples that have to be read before one that was sought, so that it is right.
         samples: Samples of each channel after these; None as long as only libsndfile can tell, or nobody.
         declared: Samples that it says it has, if they have to be compared with those that come.
         order: Where each channel of WAV's order stands in it; None if in the same place.
@@ -41,6 +42,7 @@ class Part:
     view: View
     raw: RawForm | None = None
     skip: int = 0
+    lead: int = 0
     samples: int | None = None
     declared: int | None = None
     order: tuple[int, ...] | None = None

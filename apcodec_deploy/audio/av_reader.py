@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.blocks import regrouped
-from apcodec_deploy.audio.reader import BLOCK_SECONDS
+from apcodec_deploy.audio.containers.boxes import check_single
+from apcodec_deploy.audio.containers.source import FileSource
+from apcodec_deploy.audio.reader import BLOCK_SECONDS, changed
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.audio.span import Span, cut
@@ -43,17 +46,21 @@ class AvReader:
         self._av: Any = require("av", extra="av")
         self._raw = open_input(path)
         try:
+            check_single(FileSource(self._raw))
+            self._raw.seek(0)
             self._container = self._av.open(self._raw)
             stream = next(iter(self._container.streams.audio), None)
             if stream is None:
-                raise AudioError(f"{path} holds no sound")
+                raise AudioError("it holds no sound")
             self._stream = stream
             self.sample_rate = check_rate(stream.codec_context.sample_rate)
             self.channels = int(stream.codec_context.layout.nb_channels)
         except (self._av.FFmpegError, AudioError, ValueError) as error:
             self._raw.close()
-            reason = str(error) if isinstance(error, AudioError) else f"{path} is no audio that can be read: {error}"
-            raise AudioError(reason) from error
+            known = isinstance(error, AudioError)
+            raise AudioError(
+                f"{path}: {error}" if known else f"{path} is no audio that can be read: {error}"
+            ) from error
 
     def __enter__(self) -> AvReader:
         return self
@@ -96,12 +103,17 @@ class AvReader:
 
     def _frames(self) -> Iterator[NDArray[np.float32]]:
         layout = self._stream.codec_context.layout
-        resampler = self._av.AudioResampler(format="fltp", layout=layout, rate=self.sample_rate)
+        # Interleaved, since PyAV fails on eight channels that are not. FFmpeg's order of channels is WAV's.
+        resampler = self._av.AudioResampler(format="flt", layout=layout, rate=self.sample_rate)
         try:
-            for decoded in self._container.decode(self._stream):
+            for decoded in chain(self._container.decode(self._stream), (None,)):
+                if decoded is not None:
+                    self._check_unchanged(decoded.sample_rate, decoded.layout.nb_channels)
                 for frame in resampler.resample(decoded):
-                    yield frame.to_ndarray()
-            for frame in resampler.resample(None):
-                yield frame.to_ndarray()
+                    yield frame.to_ndarray().reshape(-1, self.channels).T
         except self._av.FFmpegError as error:
             raise AudioError(f"it is damaged: {error}") from error
+
+    def _check_unchanged(self, sample_rate: int, channels: int) -> None:
+        if (sample_rate, channels) != (self.sample_rate, self.channels):
+            raise AudioError(changed((self.sample_rate, self.channels), (sample_rate, channels)))

@@ -159,10 +159,7 @@ class AudioReader:
             self.sample_rate, self.channels = check_rate(decoder.sample_rate), decoder.channels
         elif (decoder.sample_rate, decoder.channels) != (self.sample_rate, self.channels):
             decoder.close()
-            raise AudioError(
-                f"within the file its audio changes from {self.sample_rate} Hz and {self.channels} channels "
-                f"to {decoder.sample_rate} Hz and {decoder.channels} channels; split it there"
-            )
+            raise AudioError(changed((self.sample_rate, self.channels), (decoder.sample_rate, decoder.channels)))
         self._parts.append((part, decoder.samples))
         self._keep(decoder)
         self._fresh = True
@@ -209,6 +206,14 @@ class AudioReader:
             raise AudioError(f"{self.path} is damaged {place}: {_reason(error)}") from error
         if position == start == 0:
             raise AudioError(f"{self.path} holds no samples")
+
+
+def changed(before: tuple[int, int], after: tuple[int, int]) -> str:
+    """What to say of a file whose sample rate or number of channels changes."""
+    sounds = " to ".join(
+        f"{rate} Hz with {channels} channel{'s' * (channels > 1)}" for rate, channels in (before, after)
+    )
+    return f"within the file its audio changes from {sounds}; split it there"
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,7 @@ _COUNT_SLACK = 2
 _SEARCHED = 1 << 16
 """Bytes before the first frame that may be something else."""
 _LEAD = 32 * 1152
-"""Samples before a place from which a decoder knows all that it needs there: a frame may use 511 bytes of those before."""
+"""Samples before a place that a decoder needs to be right there: a frame may use 511 bytes of those before it."""
 _ALIKE = 4
 """Frames that have to follow one another before they are believed to be MPEG audio."""
 
@@ -156,7 +156,7 @@ class _Run:
         if (later := first_frame(self._source, behind)) is None:
             return None
         raise AudioError(
-            f"the file is damaged: {later - behind} bytes from byte {behind} on are no MPEG audio, and more of it follows"
+            f"the file is damaged: {later - behind} bytes from byte {behind} on are no MPEG audio, and some follows"
         )
 
 

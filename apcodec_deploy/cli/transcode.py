@@ -11,14 +11,17 @@ import typer
 from apcodec_deploy.audio.writer import AudioFormat
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.console import print_json, result
+from apcodec_deploy.cli.console import print_json, result, say
 from apcodec_deploy.cli.conversion import report
 from apcodec_deploy.cli.executors import EXECUTORS, LOCAL, Job, run_here, run_on_cluster
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task, plan_folder
+from apcodec_deploy.transcoding.history import History
+from apcodec_deploy.transcoding.leftovers import LeftOut
 from apcodec_deploy.transcoding.listing import plan_list, read_list
-from apcodec_deploy.transcoding.naming import ARRAYS, CODES, TARGETS
+from apcodec_deploy.transcoding.manifest import MANIFEST
+from apcodec_deploy.transcoding.naming import ARRAYS, CODES, TARGETS, as_text
 
 
 def transcode(
@@ -34,7 +37,7 @@ def transcode(
         typer.Option(
             "--files-from",
             metavar="LIST",
-            help="Only these of IN_DIR: a path a line, or a .csv or .jsonl of path, start, end, name; - for stdin.",
+            help="Only these of IN_DIR: a path a line, or a .csv, .tsv, .jsonl of path, start, end, name; - for stdin.",
         ),
     ] = None,
     to: Annotated[str, typer.Option("--to", help=f"What to write: {', '.join(TARGETS)}.")] = "wav",
@@ -71,10 +74,10 @@ def transcode(
 ) -> None:
     """Pass a folder of audio through the codec, or turn it into .apc files (--to apc), or such files into audio.
 
-    Sub-folders are mirrored. OUT_DIR/manifest.jsonl says what was made of what; a run that was stopped or killed goes
-    on from there when it is called again, and 'apcodec verify' holds the results against it. Outputs of others are
-    left alone unless --overwrite, which makes everything anew. A file that fails is listed at the end with its reason,
-    the rest is done, and the exit code is 1.
+    Sub-folders are mirrored, linked ones too. OUT_DIR/manifest.jsonl says what was made of what; a run that was
+    stopped or killed goes on from there when it is called again, and 'apcodec verify' holds the results against it.
+    Outputs of others are left alone unless --overwrite, which makes everything anew. A file that fails is listed at the
+    end with its reason, the rest is done, and the exit code is 1.
     """
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
@@ -84,9 +87,16 @@ def transcode(
     if not audio and (subtype or salvage):
         raise ApcodecError(f"--subtype and --salvage are about audio, which --to {to} does not write")
     form = AudioFormat.of(to, subtype) if audio else None
-    tasks = plan_folder(source, output, to) if files_from is None else _listed(files_from, source, output, to)
+    left_out = LeftOut()
+    try:
+        tasks = _planned(files_from, source, output, to, left_out)
+    finally:
+        for line in left_out.lines():
+            say(line)
     if dry_run:
-        _print_plan(tasks, overwrite=overwrite, json=json)
+        if os.path.isfile(output / MANIFEST):
+            History.read(output / MANIFEST)  # raises what the job would stop at
+        _print_plan(tasks, left_out, overwrite=overwrite, json=json)
         return
     options = ConversionOptions(form=form, arrays=to == ARRAYS, window=window, overwrite=overwrite, salvage=salvage)
     job = Job(
@@ -102,16 +112,18 @@ def transcode(
         stats=stats,
     )
     done, about = run_here(job) if executor == LOCAL else run_on_cluster(job, ray_address)
-    report(done, json=json, extra=about)
+    report(done, json=json, extra={**about, "left_out": left_out.to_list()})
 
 
-def _listed(files_from: str, source: Path, output: Path, to: str) -> list[Task]:
-    if not source.is_dir():
+def _planned(files_from: str | None, source: Path, output: Path, to: str, left_out: LeftOut) -> list[Task]:
+    if files_from is None:
+        return plan_folder(source, output, to, left_out)
+    if not os.path.isdir(source):
         raise ApcodecError(f"{source} is no folder; the paths of --files-from are looked for below one")
-    return plan_list(read_list(files_from), source, output, to)
+    return plan_list(read_list(files_from), source, output, to, left_out)
 
 
-def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:
+def _print_plan(tasks: list[Task], left_out: LeftOut, *, overwrite: bool, json: bool) -> None:
     """Say what would become of each file.
 
     Raises:
@@ -125,9 +137,15 @@ def _print_plan(tasks: list[Task], *, overwrite: bool, json: bool) -> None:
 
     if json:
         entries = [
-            {"source": str(t.source), "target": str(t.target), "fate": fate(t), "problem": t.problem} for t in tasks
+            {
+                "source": as_text(str(task.source)),
+                "target": as_text(str(task.target)),
+                "fate": fate(task),
+                "problem": task.problem,
+            }
+            for task in tasks
         ]
-        print_json({"files": entries})
+        print_json({"files": entries, "left_out": left_out.to_list()})
     else:
         for task in tasks:
             result(f"{fate(task):<6} {task.source} -> {task.problem or task.target}")

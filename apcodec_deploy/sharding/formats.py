@@ -67,9 +67,7 @@ def _value(sample: Sample, name: str) -> Any:
         return sample.key
     if name == "codes":
         return sample.codes.ravel()
-    value = sample.facts[name]
-    # Parquet's strings are UTF-8, which file names need not be.
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return sample.facts[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +16,13 @@ from apcodec_deploy.files import is_partial, partial_path, written_whole
 from apcodec_deploy.sharding.formats import ShardFormat
 from apcodec_deploy.sharding.sample import Sample, read_samples
 from apcodec_deploy.transcoding.history import History
-from apcodec_deploy.transcoding.naming import CODES
+from apcodec_deploy.transcoding.leftovers import is_system_file
+from apcodec_deploy.transcoding.naming import CODES, as_text
 from apcodec_deploy.transcoding.record import FileRecord, checksum
 
 INDEX = "index.json"
 INDEX_VERSION = 1
+_SHARD_NAME = re.compile(r"[0-9]{6,}\.[a-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,32 +86,32 @@ def pack(
         progress: Told the number of files of each shard that is there.
 
     Raises:
-        OutputError: A file of codes is not what the manifest says, or a shard cannot be written.
+        OutputError: A file of codes is not what the manifest says, a shard cannot be written, or something else is in
+            its place.
         MissingDependencyError: The format's package is not installed.
     """
-    records = sorted((each for each in history.done.values() if each.to == CODES), key=lambda each: each.output)
+    # By their bytes, so that the locale plays no part.
+    codes = (record for record in history.done.values() if record.to == CODES)
+    records = sorted(codes, key=lambda record: os.fsencode(record.output))
     if not records:
         raise OutputError(f"{folder} records no codes; 'apcodec transcode --to apc' makes them")
     groups = [records[start : start + size] for start in range(0, len(records), size)]
-    known = {shard.name: shard for shard in _indexed(target, form)}
-    if not known:
-        _write_index(target, form, [])  # says that this folder is ours, should this run not end
+    names = [f"{number:06}{form.suffix}" for number in range(len(groups))]
+    index = _Index.read(target, form)
+    index.announce(names)
     shards: list[Shard] = []
     written = 0
-    for number, group in enumerate(groups):
-        name = f"{number:06}{form.suffix}"
+    for name, group in zip(names, groups, strict=True):
         contents = _contents(group, form)
-        before = known.get(name)
-        if before is None or before.contents != contents or not _stands(target / name, before):
-            before = _write(folder, group, target / name, form, contents)
+        shard = index.shards.get(name)
+        if shard is None or shard.contents != contents or not _stands(target / name, shard):
+            shard = index.shards[name] = _write(folder, group, target / name, form, contents)
             written += 1
             # After every shard, so that a run that is killed has to write no shard again but the one under way.
-            _write_index(target, form, [*shards, before, *(known[key] for key in sorted(known) if key > name)])
-        shards.append(before)
+            index.write()
+        shards.append(shard)
         progress(len(group))
-    for name in known.keys() - {shard.name for shard in shards}:
-        (target / name).unlink(missing_ok=True)
-    _write_index(target, form, shards)
+    index.settle(names)
     return Packed(tuple(shards), written)
 
 
@@ -132,7 +136,8 @@ def _write(folder: Path, group: Sequence[FileRecord], path: Path, form: ShardFor
 def _contents(group: Sequence[FileRecord], form: ShardFormat) -> str:
     digest = hashlib.sha256(form.name.encode())
     for record in group:
-        digest.update(json.dumps([record.output, record.bytes, record.sha256, record.source, record.model]).encode())
+        facts = [as_text(record.output), record.bytes, record.sha256, as_text(record.source), record.model]
+        digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
 
@@ -143,38 +148,93 @@ def _stands(path: Path, shard: Shard) -> bool:
         return False
 
 
-def _indexed(target: Path, form: ShardFormat) -> list[Shard]:
-    """The shards that an index names.
+@dataclass(slots=True)
+class _Index:
+    """The index of a folder of shards.
 
-    Raises:
-        OutputError: The folder holds something else, or an index that cannot be read.
+    Attributes:
+        target: The folder.
+        form: The format of its shards.
+        shards: Those that stand there, by name.
+        announced: Names of shards that a run which has not ended is about to write: the only files that it may replace
+            besides those that it has recorded.
     """
-    path = target / INDEX
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format_version"] > INDEX_VERSION:
-            raise OutputError(f"{path} has version {values['format_version']}, this program knows {INDEX_VERSION}")
-        if values["to"] != form.name:
-            raise OutputError(f"{target} holds shards of {values['to']}; choose another folder for {form.name}")
-        return [Shard(**shard) for shard in values["shards"]]
-    except FileNotFoundError:
-        if target.is_dir() and any(not is_partial(path) for path in target.iterdir()):
-            raise OutputError(f"{target} holds other things than shards; choose another folder") from None
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{path} cannot be read ({error}); remove it, and the shards beside it are made anew"
-        ) from error
 
+    target: Path
+    form: ShardFormat
+    shards: dict[str, Shard]
+    announced: list[str]
 
-def _write_index(target: Path, form: ShardFormat, shards: Sequence[Shard]) -> None:
-    values = {
-        "format_version": INDEX_VERSION,
-        "to": form.name,
-        "files": sum(shard.files for shard in shards),
-        "seconds": round(sum(shard.seconds for shard in shards), 6),
-        "shards": [asdict(shard) for shard in shards],
-    }
-    path = target / INDEX
-    with written_whole(path, overwrite=True, temporary=partial_path(path)) as partial:
-        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    @classmethod
+    def read(cls, target: Path, form: ShardFormat) -> _Index:
+        """Read it; an empty one where the folder is empty or not there.
+
+        Raises:
+            OutputError: The folder holds something else, or an index that is none of this program, or of this format.
+        """
+        path = target / INDEX
+        try:
+            if not os.path.lexists(path):
+                if target.is_dir() and not all(is_partial(each) or is_system_file(each) for each in target.iterdir()):
+                    raise OutputError(f"{target} holds other things than shards; choose another folder")
+                return cls(target, form, {}, [])
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format_version"] > INDEX_VERSION:
+                raise OutputError(
+                    f"{path} has version {values['format_version']}, this program knows {INDEX_VERSION}: update it"
+                )
+            if values["to"] != form.name:
+                raise OutputError(f"{target} holds shards of {values['to']}; choose another folder for {form.name}")
+            shards = {shard.name: shard for shard in (Shard(**shard) for shard in values["shards"])}
+            announced = list(values.get("announced", ()))
+            if strange := [name for name in (*shards, *announced) if not _SHARD_NAME.fullmatch(name)]:
+                raise ValueError(f"a shard called {strange[0]!r}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(
+                f"{path} cannot be read as what 'apcodec pack' writes ({type(error).__name__}: {error}); choose "
+                "another folder"
+            ) from error
+        return cls(target, form, shards, announced)
+
+    def announce(self, names: Sequence[str]) -> None:
+        """Write down which shards are about to be written.
+
+        Raises:
+            OutputError: A file is in the place of one that no run has announced.
+        """
+        new = [name for name in names if name not in self.shards and name not in self.announced]
+        for name in new:
+            if os.path.lexists(self.target / name):
+                raise OutputError(
+                    f"{self.target / name} is no shard that {INDEX} knows; move it away, or choose another folder"
+                )
+        if new or not self.shards:
+            self.announced += new
+            self.write()
+
+    def settle(self, names: Sequence[str]) -> None:
+        """Remove the shards that are no more, and write the index of those that are."""
+        for name in (self.shards.keys() | set(self.announced)) - set(names):
+            (self.target / name).unlink(missing_ok=True)
+        self.shards = {name: self.shards[name] for name in names}
+        self.announced = []
+        self.write()
+
+    def write(self) -> None:
+        """Put it in its place.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        shards = [self.shards[name] for name in sorted(self.shards)]
+        values = {
+            "format_version": INDEX_VERSION,
+            "to": self.form.name,
+            "files": sum(shard.files for shard in shards),
+            "seconds": round(sum(shard.seconds for shard in shards), 6),
+            **({"announced": self.announced} if self.announced else {}),
+            "shards": [asdict(shard) for shard in shards],
+        }
+        path = self.target / INDEX
+        with written_whole(path, overwrite=True, temporary=partial_path(path)) as partial:
+            partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,13 @@ class Sample:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What there is to know besides the codes, as JSON values."""
+        """What there is to know besides the codes, as JSON values.
+
+        ``source`` is text for people: bytes of its path that are no UTF-8 stand there as ``\\xe9``, because many
+        readers refuse text that is none. ``key`` tells one clip from another.
+        """
         return {
-            "source": self.record.source,
+            "source": os.fsencode(self.record.source).decode("utf-8", "backslashreplace"),
             "samples": self.header.samples,
             "sample_rate": self.header.sample_rate,
             "seconds": self.header.samples / self.header.sample_rate,
@@ -61,10 +66,10 @@ def key_of(output: str) -> str:
     """The name of a result in a training set: its path without ``.apc``, with ``.`` as ``%2E`` and ``%`` as ``%25``.
 
     WebDataset splits names at their first dot, so that keys must have none. Characters that are not printable ASCII
-    become percent escapes of their UTF-8 bytes, so ``urllib.parse.unquote`` gives the path back.
+    become percent escapes of the name's own bytes, so ``urllib.parse.unquote`` gives the path back, and
+    ``unquote_to_bytes`` one that is not UTF-8. The locale plays no part.
     """
-    path = output.removesuffix(CODES_SUFFIX)
-    data = path.encode("utf-8", "surrogateescape")
+    data = os.fsencode(output.removesuffix(CODES_SUFFIX))
     return "".join(
         chr(byte) if 0x20 < byte < 0x7F and chr(byte) not in '.%\\:*?"<>|' else f"%{byte:02X}" for byte in data
     )

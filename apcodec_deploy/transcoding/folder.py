@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import AudioError, OutputError
+from apcodec_deploy.transcoding.leftovers import ATTRIBUTES, holds_attributes
 from apcodec_deploy.transcoding.naming import is_input, output_name
+from apcodec_deploy.transcoding.walk import LeaveOut, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,18 @@ class Task:
     span: Span | None = None
 
 
-def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
+def plan_folder(source: Path, output: Path, to: str, leave_out: LeaveOut = lambda path, reason: None) -> list[Task]:
     """Mirror a folder: one task per audio or ``.apc`` file below it, sorted; other files are left alone.
 
-    Links to folders are not followed: not to what they hold, and not out of the output folder. The output folder may
-    lie inside the input folder; it is not read.
+    Links are followed, to files and to folders: a folder that is reached by two names is converted under both. See
+    ``walk`` for those that are not. The output folder may lie inside the input folder or around it; it is not read.
+    What systems keep beside people's files is left out.
+
+    Args:
+        source: The input folder, or a single file.
+        output: Where results go.
+        to: The kind of result.
+        leave_out: Told what is left out that could have been meant.
 
     Raises:
         AudioError: The input folder does not exist or holds nothing to convert.
@@ -51,31 +59,40 @@ def plan_folder(source: Path, output: Path, to: str) -> list[Task]:
     else:
         if os.path.realpath(source) == os.path.realpath(output):
             raise OutputError(f"{source} is both input and output; results would stand among their sources")
-        found = sorted(_walk(source, output))
+        found = sorted(walk(source, output, is_input, leave_out))
         root = source
-    if not found:
-        raise AudioError(f"{source} holds no audio and no .apc files")
     tasks = []
     for path, problem in found:
+        if holds_attributes(path):
+            leave_out(path, ATTRIBUTES)
+            continue
         relative = path.relative_to(root)
         tasks.append(Task(path, output / relative.parent / output_name(path.name, to), problem))
-    return guarded(contained(tasks, output))
+    if not tasks:
+        raise AudioError(f"{source} holds no audio and no .apc files")
+    return contained(guarded(tasks), source, output)
 
 
-def contained(tasks: list[Task], output: Path) -> list[Task]:
-    """Mark the tasks whose output a link would lead out of the output folder; all others stay."""
-    root = os.path.realpath(output)
-    inside: dict[Path, bool] = {}
+def contained(tasks: list[Task], source: Path, output: Path) -> list[Task]:
+    """Mark the tasks whose output would not lie below the output folder, or among the inputs; all others stay.
 
-    def leads_out(folder: Path) -> bool:
-        if folder not in inside:
-            inside[folder] = os.path.commonpath((root, os.path.realpath(folder))) == root
-        return not inside[folder]
+    A link can lead out of the output folder. An output folder around the input folder can have it among its results.
+    """
+    root, inputs = Path(os.path.realpath(output)), Path(os.path.realpath(source))
+    around = inputs != root and inputs.is_relative_to(root)
+    places: dict[Path, Path] = {}
 
     def problem(task: Task) -> str | None:
-        if task.problem is None and leads_out(task.target.parent):
+        folder = task.target.parent
+        if folder not in places:
+            places[folder] = Path(os.path.realpath(folder))
+        if task.problem is not None:
+            return task.problem
+        if not places[folder].is_relative_to(root):
             return f"{task.target} would be outside of {output}, through a link; remove the link"
-        return task.problem
+        if around and places[folder].is_relative_to(inputs):
+            return f"{task.target} would stand among the inputs in {source}; choose another output folder"
+        return None
 
     return [replace(task, problem=problem(task)) for task in tasks]
 
@@ -103,17 +120,3 @@ def guarded(tasks: list[Task]) -> list[Task]:
 def _place(path: Path) -> str:
     """Where a file is or would be: the same for two ways of naming one place, by links or dots."""
     return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
-
-
-def _walk(source: Path, output: Path) -> Iterator[tuple[Path, str | None]]:
-    excluded = os.path.realpath(output)
-    errors: list[OSError] = []
-    for folder, folders, names in os.walk(source, onerror=errors.append):
-        here = Path(folder)
-        folders[:] = [name for name in folders if os.path.realpath(here / name) != excluded]
-        for name in names:
-            path = here / name
-            if is_input(path):
-                yield path, None
-    for error in errors:
-        yield Path(error.filename), f"cannot be listed: {error.strerror}"

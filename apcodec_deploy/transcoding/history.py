@@ -71,7 +71,7 @@ class History:
     Attributes:
         settings: Of the jobs that count, by the kind of what they make.
         done: Their results, by output.
-        failures: The files that failed and were not done since, by output, then by source: several may claim one output.
+        failures: The files that failed and were not done since, by output, then by source: two may claim one output.
         former: Outputs that were made before and do not count any more.
         origins: Where the jobs ran that made the results, by output, as far as the manifest says.
         length: Bytes of whole lines.
@@ -233,5 +233,6 @@ def _begins_manifest(values: object) -> bool:
 
 def _foreign(where: str) -> ManifestError:
     return ManifestError(
-        f"{where}: 'apcodec transcode' did not write this file, so it stays as it is; move it away, or name another folder"
+        f"{where}: 'apcodec transcode' did not write this file, which stays as it is; move it away, or name another "
+        "folder"
     )

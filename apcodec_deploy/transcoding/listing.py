@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import AudioError
 from apcodec_deploy.transcoding.folder import Task, contained, guarded
-from apcodec_deploy.transcoding.naming import output_name
+from apcodec_deploy.transcoding.leftovers import ATTRIBUTES, holds_attributes
+from apcodec_deploy.transcoding.naming import as_name, output_name
+from apcodec_deploy.transcoding.table import Row, Table, text_of
+from apcodec_deploy.transcoding.walk import LeaveOut
 
-COLUMNS = ("path", "start", "end", "name")
 STANDARD_INPUT = "-"
 
 
@@ -39,12 +37,13 @@ class Entry:
 
 
 def read_list(path: str) -> list[Entry]:
-    """Read a list.
+    """Read a list, as programs or people write it; ``table`` says what else than plain lines is known.
 
     Args:
-        path: A ``.csv`` with a header line or a ``.jsonl``, of ``path`` and, where wanted, ``start`` and ``end`` in
-            seconds and ``name``; any other file has one path a line, or ends each with a zero byte, as ``find -print0``
-            does. ``-`` reads the latter from standard input.
+        path: A ``.csv`` or ``.tsv`` whose first line names the columns, or a ``.jsonl``, of ``path`` and, where wanted,
+            ``start`` and ``end`` in seconds and ``name``. Any other file has one path a line, or ends each with a zero
+            byte, as ``find -print0`` does; one whose first line names the column ``path`` is a table, too. ``-`` reads
+            such a file from standard input.
 
     Raises:
         AudioError: It cannot be read, or is no such list. A line that is wrong is an entry with a problem.
@@ -53,41 +52,91 @@ def read_list(path: str) -> list[Entry]:
         data = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
-    kind = os.path.splitext(path)[1].lower()
-    if kind == ".csv":
-        return list(_rows(path, csv.DictReader(io.StringIO(os.fsdecode(data), newline=""))))
-    if kind == ".jsonl":
-        return list(_rows(path, _json_lines(data)))
-    separator = b"\0" if b"\0" in data else b"\n"
-    lines = (line.removesuffix(b"\r") if separator == b"\n" else line for line in data.split(separator))
-    return [Entry(os.fsdecode(line)) for line in lines if line]
+    text = text_of(path, data)
+    if (table := Table.of(path, text)) is not None:
+        return [_entry(row) for row in table.rows()]
+    if "\0" in text:
+        lines = text.split("\0")
+    elif "\n" in text:
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+    else:
+        lines = text.split("\r")  # as an old Mac ends lines
+    return [Entry(as_name(line)) for line in lines if line.strip()]
 
 
-def plan_list(entries: Sequence[Entry], source: Path, output: Path, to: str) -> list[Task]:
+def plan_list(
+    entries: Sequence[Entry],
+    source: Path,
+    output: Path,
+    to: str,
+    leave_out: LeaveOut = lambda path, reason: None,
+) -> list[Task]:
     """One task for each entry, in their order; entries that repeat one count once.
+
+    A path with blanks or quotes around it is the file that has them in its name, if there is one, else the one without.
 
     Args:
         entries: Their paths are below ``source``.
         source: The input folder.
         output: Results mirror it.
         to: The kind of result.
+        leave_out: Told of entries that are left out: attributes of macOS, which ``find`` lists among the audio.
 
     Raises:
         AudioError: The list is empty.
     """
     if not entries:
         raise AudioError("the list of files is empty")
-    return guarded(contained([_task(entry, source, output, to) for entry in dict.fromkeys(entries)], output))
+    tasks = []
+    for entry in dict.fromkeys(replace(entry, path=_meant(entry, source)) for entry in entries):
+        if entry.problem is None and holds_attributes(source / entry.path):
+            leave_out(source / entry.path, ATTRIBUTES)
+        else:
+            tasks.append(_task(entry, source, output, to))
+    if not tasks:
+        raise AudioError("the list of files names no audio")
+    return contained(guarded(tasks), source, output)
+
+
+def _entry(row: Row) -> Entry:
+    if row.problem is not None:
+        return Entry(row.where, problem=row.problem)
+    if not row.text("path"):
+        return Entry(row.where, problem=f"{row.where} names no path; {row.found}")
+    try:
+        path, name = as_name(row.text("path")), as_name(row.text("name").strip())
+    except ValueError as error:
+        return Entry(row.where, problem=f"{row.where}: {error}")
+    try:
+        start, end = row.seconds("start"), row.seconds("end")
+        span = None if start is None and end is None else Span(start or 0.0, end)
+        return Entry(path, span, name or None)
+    except (AudioError, ValueError, TypeError) as error:
+        return Entry(path, problem=f"{row.where}: {error}")
+
+
+def _meant(entry: Entry, source: Path) -> str:
+    """The path that a line means."""
+    path, bare = entry.path, entry.path.strip()
+    if entry.problem is not None or os.path.lexists(source / path):
+        return path
+    if len(bare) > 2 and bare[0] == bare[-1] == '"' and not os.path.lexists(source / bare):
+        return bare[1:-1].replace('""', '"')
+    return bare
 
 
 def _task(entry: Entry, source: Path, output: Path, to: str) -> Task:
     path = source / entry.path
-    relative = os.path.normpath(os.path.relpath(path, source))
+    relative = os.path.relpath(path, source)
+    if _leads_out(relative) and os.path.isabs(entry.path):  # it may still be below, by a link
+        relative = os.path.relpath(os.path.realpath(path), os.path.realpath(source))
     name = entry.name or (relative if entry.span is None else f"{relative}.{entry.span}")
     problem = entry.problem
     if problem is None and (_leads_out(relative) or _leads_out(os.path.normpath(name))):
         problem = f"{entry.path!r} is not below {source}, or its name not below {output}"
         name = os.path.basename(path)
+    if problem is None and not _is_utf8(entry.path) and not os.path.lexists(path):
+        problem = f"{path} does not exist; the list is not in UTF-8, which Excel calls 'CSV UTF-8': save it so"
     parent, _, base = os.path.normpath(name).rpartition(os.sep)
     return Task(path, output / parent / output_name(base, to), problem, entry.span)
 
@@ -96,28 +145,9 @@ def _leads_out(path: str) -> bool:
     return os.path.isabs(path) or path.split(os.sep)[0] in ("..", ".", "")
 
 
-def _json_lines(data: bytes) -> Iterator[Any]:
-    for line in data.splitlines():
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                yield error
-
-
-def _rows(path: str, rows: Iterable[Any]) -> Iterator[Entry]:
-    for number, row in enumerate(rows, 1):
-        where = f"row {number} of {path}"
-        if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
-            yield Entry(where, problem=f"{where} names no path; columns are {', '.join(COLUMNS)}")
-            continue
-        try:
-            start, end = (_seconds(row.get(name)) for name in ("start", "end"))
-            span = None if start is None and end is None else Span(start or 0.0, end)
-            yield Entry(row["path"], span, row.get("name") or None)
-        except (AudioError, ValueError, TypeError) as error:
-            yield Entry(row["path"], problem=f"{where}: {error}")
-
-
-def _seconds(value: Any) -> float | None:
-    return None if value is None or value == "" else float(value)
+def _is_utf8(name: str) -> bool:
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True

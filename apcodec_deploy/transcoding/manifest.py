@@ -97,9 +97,10 @@ class Manifest:
         if state is None or record.span != span or not state.unchanged(source):
             if self._history.same_source(record, str(source), self._origin) or not self._stands(output, record):
                 return None
+            made_of = self._history.whereabouts(record, self._origin)
             raise OutputError(
-                f"{output} was made of {self._history.whereabouts(record, self._origin)}, which {source} is not: choose "
-                "another output folder, or remove that result to make it anew"
+                f"{output} was made of {made_of}, and {source} is another file; choose another output folder, or "
+                "remove that result to make it anew"
             )
         try:
             size = output.lstat().st_size

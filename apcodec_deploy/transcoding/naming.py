@@ -65,4 +65,6 @@ def as_name(text: str) -> str:
     Raises:
         ValueError: No file can have that name here.
     """
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a zero byte, which no name does")
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))

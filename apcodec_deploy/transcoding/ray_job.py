@@ -28,6 +28,7 @@ from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.job import JobOptions, Progress, committed, settled_before
 from apcodec_deploy.transcoding.making import Made, make
 from apcodec_deploy.transcoding.manifest import Manifest
+from apcodec_deploy.transcoding.naming import as_name, as_text
 from apcodec_deploy.transcoding.pipeline import open_pipeline
 from apcodec_deploy.transcoding.record import FileRecord
 from apcodec_deploy.transcoding.report import Outcome, Report, Result
@@ -45,7 +46,7 @@ class Transcoder:
         """Load the model.
 
         Args:
-            model: The bundle, where this machine sees it too; the embedded demo model where None.
+            model: The bundle, where this machine sees it too, as ``naming.as_text``; the demo model where None.
             backend: Of ``BackendOptions``.
             options: Of ``ConversionOptions``, its ``form`` as a dict.
             jobs: Files at a time.
@@ -54,7 +55,7 @@ class Transcoder:
         self._options = ConversionOptions(form=AudioFormat(**form) if form else None, **options)
         chosen = BackendOptions(**backend)
         self._pipeline = open_pipeline(
-            None if model is None else Path(model), chosen, files=jobs, devices=chosen.device, jobs=jobs
+            None if model is None else Path(as_name(model)), chosen, files=jobs, devices=chosen.device, jobs=jobs
         )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -65,8 +66,8 @@ class Transcoder:
     def _make(self, text: str) -> str:
         values = json.loads(text)
         span = None if values["start"] is None else Span(values["start"], values["end"])
-        task = Task(Path(values["source"]), Path(values["target"]), span=span)
-        made = make(self._pipeline.codec, task, self._options, values["output"])
+        source, target, output = (as_name(values[name]) for name in ("source", "target", "output"))
+        made = make(self._pipeline.codec, Task(Path(source), Path(target), span=span), self._options, output)
         return json.dumps(
             {
                 "index": values["index"],
@@ -165,7 +166,7 @@ def _made(
         num_gpus=1 if gpu else None,
         num_cpus=None if gpu else 1,
         fn_constructor_kwargs={
-            "model": None if model is None else os.path.abspath(model),
+            "model": None if model is None else as_text(os.path.abspath(model)),
             "backend": asdict(replace(backend, threads=backend.threads or 1)),
             "options": {**values, "overwrite": True},
             "jobs": jobs,
@@ -200,13 +201,13 @@ def _committed(task: Task, made: Made, options: ConversionOptions, manifest: Man
 
 
 def _row(index: int, task: Task, manifest: Manifest) -> str:
-    """A task as a row: absolute paths, because actors have a working directory of their own."""
+    """A task as a row: absolute paths as text, because actors have a working directory and a locale of their own."""
     return json.dumps(
         {
             "index": index,
-            "source": os.path.abspath(task.source),
-            "target": os.path.abspath(task.target),
-            "output": manifest.name(task.target),
+            "source": as_text(os.path.abspath(task.source)),
+            "target": as_text(os.path.abspath(task.target)),
+            "output": as_text(manifest.name(task.target)),
             "start": task.span.start if task.span else None,
             "end": task.span.end if task.span else None,
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from apcodec_deploy.transcoding.conversion import Converted
 from apcodec_deploy.transcoding.folder import Task
+from apcodec_deploy.transcoding.naming import as_text
 from apcodec_deploy.transcoding.watch import Stage
 
 
@@ -33,8 +34,8 @@ class Result:
         """As JSON values."""
         done = self.converted
         return {
-            "source": str(self.task.source),
-            "target": str(self.task.target),
+            "source": as_text(str(self.task.source)),
+            "target": as_text(str(self.task.target)),
             "outcome": str(self.outcome),
             "seconds": done.seconds if done else 0.0,
             "clipped_samples": done.clipped if done else 0,

@@ -20,6 +20,7 @@ from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import ApcodecError, ManifestError, ModelMismatchError
 from apcodec_deploy.files import in_use
 from apcodec_deploy.transcoding.history import History
+from apcodec_deploy.transcoding.leftovers import holds_attributes
 from apcodec_deploy.transcoding.manifest import MANIFEST
 from apcodec_deploy.transcoding.naming import ARRAYS, as_text, is_codes, is_input
 from apcodec_deploy.transcoding.record import FileRecord, checksum
@@ -209,4 +210,6 @@ def _array_problem(codec: Codec, path: Path, record: FileRecord) -> str | None:
 def _results(folder: Path) -> Iterator[str]:
     """Files that could be results, named as records name them."""
     for here, _, names in os.walk(folder):
-        yield from (path.relative_to(folder).as_posix() for path in map(partial(Path, here), names) if is_input(path))
+        for path in map(partial(Path, here), names):
+            if is_input(path) and not holds_attributes(path):
+                yield path.relative_to(folder).as_posix()

@@ -1,27 +1,31 @@
-"""Read a trained checkpoint: find its files, load them safely, name its tensors canonically, build the modules."""
+"""A trained checkpoint: find its files, take its parts, name their tensors canonically, build the modules."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from apcodec_deploy.errors import CheckpointError
+from apcodec_export.config_file import read_config
 from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.network import NetworkConfig
 from apcodec_export.published import detect
+from apcodec_export.weights import INDEX, PARTS, find_part, read_tree
 
-_PARTS = ("encoder", "decoder")
+_SUFFIXES = tuple(
+    f"{suffix}{index}" for index in (INDEX, "") for suffix in (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+)
+_TEXTS = (".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".log", ".part")
+_PIECE = re.compile(r"-\d+-of-\d+(?=\.\w+$)")
+"""One file of a model that is cut into several, which an index names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,7 @@ class CheckpointFiles:
 
     @classmethod
     def find(cls, directory: Path) -> CheckpointFiles:
-        """``config.json`` with the newest ``encoder_*`` and ``decoder_*`` of a directory.
+        """``config.json`` with the newest ``encoder_*`` and ``decoder_*`` of a directory, or the one file with both.
 
         Newest is the largest step that both have; a name without a step counts as older than any with one.
         """
@@ -42,14 +46,19 @@ class CheckpointFiles:
             raise CheckpointError(
                 f"{directory} is not a directory; name the one that holds encoder_*, decoder_*, config.json"
             )
-        steps = {part: _by_step(directory, part) for part in _PARTS}
+        steps = {part: _by_step(directory, part) for part in PARTS}
+        single = _single(directory) if not any(steps.values()) else None
         for part, found in steps.items():
-            if not found:
+            if not found and not single:
                 raise CheckpointError(
                     f"{directory} holds no {part}_* file; expected encoder_*, decoder_* and config.json"
                 )
         if not (config := directory / "config.json").is_file():
-            raise CheckpointError(f"{directory} holds no config.json; copy the one the model was trained with")
+            others = sorted(path.name for path in directory.iterdir() if path.suffix in (".json", ".yaml", ".yml"))
+            beside = f" (but {', '.join(others)})" if others else ""
+            raise CheckpointError(f"{directory} holds no config.json{beside}; copy the one the model was trained with")
+        if single:
+            return cls(encoder=single, decoder=single, config=config)
         common = steps["encoder"].keys() & steps["decoder"].keys()
         if not common:
             names = ", ".join(path.name for found in steps.values() for path in found.values())
@@ -63,11 +72,34 @@ class CheckpointFiles:
 def _by_step(directory: Path, part: str) -> dict[tuple[int, str], Path]:
     """The files of one part by their step, or by their name where it holds none."""
     found = {}
-    for path in sorted(directory.glob(f"{part}_*")):
-        label = path.name.removeprefix(f"{part}_").removesuffix(".safetensors").removesuffix(".pth").removesuffix(".pt")
-        if path.is_file():
+    for path in sorted(directory.iterdir()):
+        named = re.fullmatch(rf"{part}(?:[_.-](.*))?", path.name)
+        if named and path.is_file() and _may_hold_weights(path):
+            label = f".{named[1] or ''}"  # so that a suffix is one where nothing else is left, too
+            suffix = next((suffix for suffix in _SUFFIXES if label.endswith(suffix)), "")
+            label = label.removesuffix(suffix).removeprefix(".")
             found[(int(label), "") if label.isdecimal() else (-1, label)] = path
     return found
+
+
+def _single(directory: Path) -> Path | None:
+    """The one file of a directory that may hold both parts.
+
+    Raises:
+        CheckpointError: There are several.
+    """
+    found = [path for path in sorted(directory.iterdir()) if path.name.endswith(_SUFFIXES) and _may_hold_weights(path)]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{directory} holds several files of weights ({', '.join(path.name for path in found)}) and none called "
+            "encoder_* or decoder_*; name one for both parts, or two, with --encoder, --decoder and --config"
+        )
+    return found[0] if found else None
+
+
+def _may_hold_weights(path: Path) -> bool:
+    """Whether a file can be named as weights: no text, and no piece of a model that is cut into several files."""
+    return path.name.endswith(INDEX) or not (path.name.endswith(_TEXTS) or _PIECE.search(path.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +122,29 @@ class Checkpoint:
     notes: tuple[str, ...]
 
     @classmethod
-    def load(cls, files: CheckpointFiles) -> Checkpoint:
+    def load(cls, files: CheckpointFiles, *, averaged: bool = True) -> Checkpoint:
         """Load and check a checkpoint.
+
+        Args:
+            files: Where it is; one file can hold both parts.
+            averaged: Whether averaged (EMA) weights are taken where both parts have them beside plain ones.
 
         Raises:
             CheckpointError: A file cannot be read, or the tensors make no known model; every missing, unexpected and
                 misshapen key is named.
         """
-        config = _read_config(files.config)
-        tensors = {f"encoder.{key}": value for key, value in read_state(files.encoder, "encoder").items()}
-        tensors |= {f"decoder.{key}": value for key, value in read_state(files.decoder, "decoder").items()}
+        config, notes = read_config(files.config)
+        paths = {"encoder": files.encoder, "decoder": files.decoder}
+        trees = {path: read_tree(path) for path in dict.fromkeys(paths.values())}
+        found = {part: find_part(path, trees[path], part) for part, path in paths.items()}
+        averaged = averaged and all(part.offers_averaged for part in found.values())
+        tensors: dict[str, Tensor] = {}
+        for part, weights in found.items():
+            taken, note = weights.take(averaged=averaged)
+            tensors |= {f"{part}.{key}": value for key, value in taken.items()}
+            notes += [note] if note else []
         tensors = canonical(tensors)
-        network, notes = detect(config, {key: tuple(value.shape) for key, value in tensors.items()})
+        network, more = detect(config, {key: tuple(value.shape) for key, value in tensors.items()})
         with torch.device("meta"):
             modules = {"encoder": Encoder(network), "decoder": Decoder(network)}
         _check_keys(modules, tensors, files)
@@ -115,42 +158,17 @@ class Checkpoint:
             encoder=encoder,
             decoder=decoder,
             fingerprint=fingerprint(network, tensors),
-            notes=tuple(notes),
+            notes=(*notes, *more),
         )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} holds a {type(config).__name__}; a JSON object is expected")
-    return config
-
-
 def read_state(path: Path, part: str) -> dict[str, Tensor]:
-    """The state dict of one part from a ``torch.save`` file (``{part: state_dict}`` or bare) or safetensors.
+    """The tensors of one part, by the names that the model has for them.
 
-    Pickles are loaded with ``weights_only=True`` always: a checkpoint cannot run code.
+    Raises:
+        CheckpointError: The file cannot be read, or holds no such part.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state: Any = (
-                load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-            )
-    except Exception as error:  # unpickling what is no pickle can raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({reason}); expected a torch.save or safetensors file"
-        ) from error
-    if isinstance(state, Mapping) and isinstance(state.get(part), Mapping):
-        state = state[part]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        held = sorted(map(str, state))[:8] if isinstance(state, Mapping) else type(state).__name__
-        raise CheckpointError(f"{path} holds {held}; expected a state dict, or one under the key {part!r}")
-    return {str(key).removeprefix("module.").removeprefix(f"{part}."): value for key, value in state.items()}
+    return find_part(path, read_tree(path), part).take(averaged=True)[0]
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -162,7 +180,12 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if not value.is_floating_point():
-            raise CheckpointError(f"{key} holds {value.dtype}; weights must be floating point")
+            raise CheckpointError(
+                f"{key} holds {value.dtype}; weights must be floating point, as they are before anything quantises "
+                "them: the export makes 8-bit graphs itself"
+            )
+        if value.is_meta:
+            raise CheckpointError(f"{key} has a shape and no values: it was saved from a model on the meta device")
         tensor = value.detach().to(torch.float32).contiguous()
         if plain.match(key):
             stem = key.removesuffix("weight")

@@ -99,6 +99,13 @@ _REQUIRED = (
     ("ratio", "ratio"),
 )
 
+CONFIG_KEYS = frozenset(
+    {key for _, key in _REQUIRED}
+    | {key for _, key, *_ in _SOURCES if key is not None}
+    | {key for _, key, *_ in _COUNTED if key is not None}
+)
+"""Every key of a published ``config.json`` that says something of the network."""
+
 
 def detect(config: Mapping[str, Any], shapes: Shapes) -> tuple[NetworkConfig, list[str]]:
     """Read a network's numbers off its weights and its published config.

@@ -122,7 +122,9 @@ def _put(temporary: Path, target: Path, *, overwrite: bool) -> None:
         os.link(temporary, target)
     except FileExistsError:
         raise OutputError(f"{target} has appeared meanwhile; --overwrite replaces it") from None
-    except OSError:  # a file system without links
+    except OSError as error:  # a file system without links
+        if os.path.lexists(target):
+            raise OutputError(f"{target} has appeared meanwhile; --overwrite replaces it") from error
         temporary.replace(target)
 
 

@@ -28,7 +28,8 @@ def pack(
     """Pack codes into shards for training: 16-bit codes with exact sample counts and the sources' names.
 
     Files are sorted by name, so the same codes make the same shards. A run that was stopped goes on when it is called
-    again. Every file is held against its manifest as it is read.
+    again. Every file is held against its manifest as it is read. A clip's key is the path of its codes without .apc,
+    with percent escapes for dots and for what is not printable ASCII, so it gives the name's very bytes back.
     """
     if (form := SHARD_FORMATS.get(to)) is None:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(SHARD_FORMATS)}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy import Codec
 from apcodec_deploy.errors import AudioError, OutputError
+from apcodec_deploy.files import written_whole
 from apcodec_deploy.sharding.formats import SHARD_FORMATS
 from apcodec_deploy.sharding.pack import INDEX, pack
 from apcodec_deploy.transcoding.conversion import ConversionOptions
@@ -177,3 +178,24 @@ def test_what_a_file_manager_keeps_does_not_fill_a_folder(codes: Path, tmp_path:
     put(tmp_path / "shards" / ".DS_Store", b"\0\0\0\x01Bud1")
     put(tmp_path / "shards" / "._x", APPLE_DOUBLE)
     assert pack(codes, history_of(codes), tmp_path / "shards", TAR, size=3).written == 1
+
+
+def test_a_file_that_appears_meanwhile_is_kept_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a memory stick, whose file system has none."""
+
+    def no_links(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_links)
+    with (
+        pytest.raises(OutputError, match="has appeared meanwhile"),
+        written_whole(tmp_path / "a.apc", overwrite=False) as partial,
+    ):
+        partial.write_bytes(b"ours")
+        put(tmp_path / "a.apc", b"mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.apc"] and (tmp_path / "a.apc").read_bytes() == b"mine"
+    with written_whole(tmp_path / "b.apc", overwrite=False) as partial:
+        partial.write_bytes(b"ours")
+    assert (tmp_path / "b.apc").read_bytes() == b"ours"

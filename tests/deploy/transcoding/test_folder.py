@@ -62,7 +62,7 @@ def test_the_same_folder_twice_is_refused(tmp_path: Path) -> None:
             plan_folder(source, output, "wav")
 
 
-def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
     source = tree(tmp_path / "in", "a.wav")
     (source / "loop").symlink_to(source)
     assert len(plan_folder(source, tmp_path / "out", "wav")) == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from apcodec_deploy.transcoding.naming import TARGETS, is_input, output_name
+from apcodec_deploy.transcoding.naming import TARGETS, as_name, as_text, is_input, output_name
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,17 @@ def test_decoding_undoes_encoding_where_the_format_is_the_same(to: str) -> None:
 def test_what_a_folder_run_takes() -> None:
     assert all(is_input(Path(name)) for name in ("a.wav", "a.FLAC", "a.ogg", "a.opus", "a.mp3", "a.wav.apc"))
     assert not any(is_input(Path(name)) for name in ("a.txt", "wav", ".wav", "a.wav.part", "cover.jpg"))
+
+
+@given(st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name))
+def test_a_name_that_was_written_down_comes_back(data: bytes) -> None:
+    name = os.fsdecode(data)
+    assert as_name(as_text(name)) == name
+    assert as_text(name).encode("utf-8", "surrogateescape") == data
+
+
+@pytest.mark.parametrize("text", ["a\0b.wav", "\ud800.wav"])
+def test_what_no_file_is_called_is_no_name(text: str) -> None:
+    with pytest.raises(ValueError):
+        as_name(text)
+    assert as_text(text) == text

@@ -8,7 +8,7 @@ so an array in memory and an hour on disk take the same way.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -178,7 +178,7 @@ class Codec:
 
     def encode_stream(
         self, blocks: Iterable[NDArray[np.float32]], sample_rate: int, layout: WindowLayout
-    ) -> Iterator[NDArray[np.int16]]:
+    ) -> Generator[NDArray[np.int16], None, None]:
         """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
         audio = resample(blocks, sample_rate, self.sample_rate)
         pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))

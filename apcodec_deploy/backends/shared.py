@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.errors import BackendError, DeviceError
 from apcodec_deploy.forks import watch
+from apcodec_deploy.workers import Worker, join_all
 
 ENCODE, DECODE = "encode", "decode"
+_END_SECONDS = 1.0
+"""How long it may take lanes to end that have nothing to do any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +103,7 @@ class SharedBackend:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._alive == 0)
+        join_all(self._workers, _END_SECONDS)
         for backend in self._backends:
             backend.close()
 
@@ -112,9 +117,10 @@ class SharedBackend:
         """Start the lanes."""
         self._begun = True
         self._alive = self._lanes * len(self._backends)
-        for backend in self._backends:
-            for _ in range(self._lanes):
-                threading.Thread(target=self._lane, args=(backend,), name="lane", daemon=True).start()
+        lanes = [partial(self._lane, backend) for backend in self._backends for _ in range(self._lanes)]
+        self._workers = [Worker(lane, "lane") for lane in lanes]
+        for worker in self._workers:
+            worker.start()
 
     def _ask(self, kind: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Wait for what a lane makes of rows.

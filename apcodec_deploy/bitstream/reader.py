@@ -41,11 +41,21 @@ def open_codes(path: Path, *, salvage: bool = False) -> Iterator[BitstreamReader
         AudioError: It cannot be opened.
         BitstreamError: See ``BitstreamReader``.
     """
-    with open_input(path) as file:
-        try:
-            yield BitstreamReader(file, salvage=salvage)
-        except BitstreamError as error:
-            raise type(error)(f"{path}: {error}") from error
+    with open_input(path) as file, named_codes(file, str(path), salvage=salvage) as reader:
+        yield reader
+
+
+@contextmanager
+def named_codes(file: BinaryIO, name: str, *, salvage: bool = False) -> Iterator[BitstreamReader]:
+    """Read a ``.apc`` file that is open; every ``BitstreamError`` of the block names it.
+
+    Raises:
+        BitstreamError: See ``BitstreamReader``.
+    """
+    try:
+        yield BitstreamReader(file, salvage=salvage)
+    except BitstreamError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 class BitstreamReader:

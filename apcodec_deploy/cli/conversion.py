@@ -5,20 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.progress import Progress as Bar
 
 from apcodec_deploy.cli.console import print_json, progress_bar, result, say
-from apcodec_deploy.codec import Codec
-from apcodec_deploy.transcoding.conversion import ConversionOptions
+from apcodec_deploy.cli.signals import interruptible
+from apcodec_deploy.codec import Codec, WindowLength
+from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.job import JobOptions, Progress, run
 from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.report import Outcome, Report, Result
-
-_INTERRUPTED = 130
+from apcodec_deploy.transcoding.room import Room
 
 
 def run_tasks(
@@ -40,6 +41,14 @@ def run_tasks(
         return run(codec, tasks, options, how, manifest=manifest, progress=progress)
 
 
+def affordable_jobs(codec: Codec, jobs: int, window: WindowLength) -> int:
+    """As many files at a time as were asked for, or as memory has room for, which is said then."""
+    room = Room.of(codec.spec, window)
+    if (calls := room.calls(jobs)) < jobs:
+        say(room.telling(jobs))
+    return calls
+
+
 @contextmanager
 def watched(files: int) -> Iterator[Progress]:
     """A progress bar of so many files around a job, and words when it is interrupted.
@@ -47,12 +56,8 @@ def watched(files: int) -> Iterator[Progress]:
     Raises:
         typer.Exit: After Ctrl-C.
     """
-    try:
-        with progress_bar() as bar:
-            yield _progress(bar, files)
-    except KeyboardInterrupt:
-        say("stopped; finished files stay, and nothing is left half written")
-        raise typer.Exit(_INTERRUPTED) from None
+    with interruptible(), progress_bar() as bar:
+        yield _progress(bar, files)
 
 
 def _progress(bar: Bar, files: int) -> Progress:
@@ -81,8 +86,8 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> 
         typer.Exit: A file failed.
     """
     for each in done.of(Outcome.DONE):
-        for gap in each.converted.gaps if each.converted else ():
-            say(f"{each.task.source}: latents {gap.start} to {gap.stop} are lost: {gap.reason}")
+        if each.converted:
+            say_gaps(each.task.source, each.converted)
     failed = done.of(Outcome.FAILED)
     if failed:
         say(f"{len(failed)} of {len(done.results)} files failed:")
@@ -90,8 +95,7 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> 
             reason = str(each.reason)
             # Most reasons name their file already.
             say(f"  {reason}" if str(each.task.source) in reason else f"  {each.task.source}: {reason}")
-    if done.clipped:
-        say(f"{done.clipped} samples were beyond full scale and clipped; --subtype FLOAT keeps them")
+    say_clipped(done.clipped)
     if json:
         print_json({**(extra or {}), **done.to_dict()})
     else:
@@ -102,3 +106,15 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> 
         )
     if failed:
         raise typer.Exit(1)
+
+
+def say_gaps(source: Path | str, converted: Converted) -> None:
+    """Say what salvaging could not read."""
+    for gap in converted.gaps:
+        say(f"{source}: latents {gap.start} to {gap.stop} are lost: {gap.reason}")
+
+
+def say_clipped(samples: int) -> None:
+    """Say how many samples an integer format could not hold, if any."""
+    if samples:
+        say(f"{samples} samples were beyond full scale and clipped; --subtype FLOAT keeps them")

@@ -9,8 +9,9 @@ import typer
 
 from apcodec_deploy.audio.writer import FORMATS, AudioFormat
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.conversion import report, run_tasks
+from apcodec_deploy.cli.conversion import affordable_jobs, report, run_tasks
 from apcodec_deploy.cli.outputs import ending, tasks_for
+from apcodec_deploy.cli.standard import decode_standard, is_standard
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.job import JobOptions
@@ -35,9 +36,17 @@ def decode(
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o."""
+    """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o.
+
+    With - for IN, codes come from standard input, with -o - the audio goes to standard output. It is decoded, and
+    written there, once all of it is there: the counts of a stream stand at its end.
+    """
     form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
-    tasks = tasks_for(inputs, output, form.name)
+    standard = is_standard(inputs, output)
+    tasks = [] if standard else tasks_for(inputs, output, form.name)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)
     with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-        report(run_tasks(codec, tasks, options, JobOptions(jobs=jobs)), json=json)
+        if standard:
+            decode_standard(codec, inputs, output, form, options)
+        else:
+            report(run_tasks(codec, tasks, options, JobOptions(jobs=affordable_jobs(codec, jobs, window))), json=json)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.conversion import report, run_tasks
+from apcodec_deploy.cli.conversion import affordable_jobs, report, run_tasks
 from apcodec_deploy.cli.outputs import tasks_for
-from apcodec_deploy.cli.standard import STANDARD, encode_standard
+from apcodec_deploy.cli.standard import encode_standard, is_standard
 from apcodec_deploy.codec import load
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.job import JobOptions
@@ -36,12 +36,11 @@ def encode(
     With - for IN, audio comes from standard input (wav or ogg, as from ffmpeg -i FILE -f wav -), with -o - the codes go
     to standard output.
     """
-    if STANDARD in (*map(str, inputs), output):
-        options = ConversionOptions(form=None, window=window, overwrite=overwrite)
-        with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-            encode_standard(codec, inputs, output, options)
-        return
-    tasks = tasks_for(inputs, output, CODES)
+    standard = is_standard(inputs, output)
+    tasks = [] if standard else tasks_for(inputs, output, CODES)
     options = ConversionOptions(form=None, window=window, overwrite=overwrite)
     with load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec:
-        report(run_tasks(codec, tasks, options, JobOptions(jobs=jobs)), json=json)
+        if standard:
+            encode_standard(codec, inputs, output, options)
+        else:
+            report(run_tasks(codec, tasks, options, JobOptions(jobs=affordable_jobs(codec, jobs, window))), json=json)

@@ -74,8 +74,16 @@ class Job:
 def run_here(job: Job) -> tuple[Report, dict[str, Any]]:
     """Run a job in this process: its report, and what else there is to say as JSON values."""
     pipeline = open_pipeline(
-        job.model, job.backend, files=len(job.tasks), devices=job.devices, jobs=job.jobs, batch=job.batch
+        job.model,
+        job.backend,
+        files=len(job.tasks),
+        devices=job.devices,
+        jobs=job.jobs,
+        batch=job.batch,
+        window=job.options.window,
     )
+    if pipeline.bounded:
+        say(pipeline.bounded)
     with pipeline.codec as codec:
         settings = job.settings(codec)
         how = JobOptions(jobs=pipeline.jobs, skip_existing=True, patience=job.patience)

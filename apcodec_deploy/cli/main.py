@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from apcodec_deploy import __version__
 from apcodec_deploy.cli.console import print_json, result, say
+from apcodec_deploy.cli.signals import INTERRUPTED, Signals
+from apcodec_deploy.cli.streams import flush_output, guard_streams
 from apcodec_deploy.errors import ApcodecError, MissingDependencyError
+from apcodec_deploy.workers import any_left
 
 GROUP = "apcodec_deploy.commands"
 
@@ -81,20 +85,46 @@ def _root(
     """Run trained APCodec models: audio to codes and back, folders of it, without PyTorch."""
 
 
-def main() -> None:
-    """Run the command line; exit 0 if all went well, 1 after an error, 2 for wrong usage, 130 when interrupted."""
-    # A job that is told to end, as by a scheduler, cleans up as it does after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def main() -> NoReturn:
+    """Run the command line.
+
+    Exit 0 if all went well, 1 after an error, 2 for wrong usage, and 128 and its number after a signal: 130 for Ctrl-C.
+    """
+    guard_streams()
+    signals = Signals()
+    try:
+        code = _run()
+        flush_output()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except ApcodecError as error:
+        code = _told(error)
+    code = signals.exit_code(code)
+    if any_left():
+        # It waits natively for a file or a pipe that gives nothing, and would be torn out of that.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of what the arguments ask for."""
     try:
         app()
-    except ApcodecError as error:
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            say(end.code)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _told(error: ApcodecError) -> int:
+    """Turn an error into its line, its JSON where that is asked for, and an exit code."""
+    say(f"error: {error}")
+    with suppress(ApcodecError):
         if "--json" in sys.argv:
             print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
-        say(f"error: {error}")
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        flush_output()
+    return 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from apcodec_deploy.audio.reader import AudioReader
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.audio.writer import AudioFormat, AudioWriter
 from apcodec_deploy.bitstream.header import Header
-from apcodec_deploy.bitstream.reader import Gap, open_codes
+from apcodec_deploy.bitstream.reader import BitstreamReader, Gap, named_codes, open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.codec import Codec, WindowLength
 from apcodec_deploy.errors import AudioError
@@ -124,14 +125,35 @@ def convert_into(
 
 
 def encode_stream(
-    codec: Codec, source: AudioReader | AvReader, target: BinaryIO, options: ConversionOptions
+    codec: Codec, source: AudioReader | AvReader, target: BinaryIO, options: ConversionOptions, watch: Watch
 ) -> Converted:
     """Code audio that comes through a pipe into a file that need not seek: the counts stand in its trailer.
 
     Raises:
         ApcodecError: The audio cannot be read or coded.
     """
-    return _Way(codec, options, Watch(), None).write_codes(source, target, trailer=True)
+    return _Way(codec, options, watch, None).write_codes(source, target, trailer=True)
+
+
+def decode_stream(
+    codec: Codec, source: BinaryIO, name: str, target: Path, form: AudioFormat, options: ConversionOptions, watch: Watch
+) -> Converted:
+    """Decode codes that have come through a pipe.
+
+    Args:
+        codec: The model.
+        source: All of them, in a file that seeks: their counts may stand at the end.
+        name: What errors call it.
+        target: The audio file, which is the caller's own.
+        form: Of the audio.
+        options: How.
+        watch: Told what happens.
+
+    Raises:
+        ApcodecError: They are damaged, another model's, or cannot be decoded.
+    """
+    with named_codes(source, name, salvage=options.salvage) as reader:
+        return _Way(codec, options, watch, None).write_audio(reader, target, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +187,10 @@ class _Way:
         """Code audio into an open file."""
         clip = _Clip(self, reader, trailer=trailer)
         writer = BitstreamWriter(file, clip.header)
-        for codes in clip.codes():
-            with self.watch.during(Stage.WRITING):
-                writer.write(codes)
+        with closing(clip.codes()) as blocks:
+            for codes in blocks:
+                with self.watch.during(Stage.WRITING):
+                    writer.write(codes)
         return _converted(writer.finish(clip.samples))
 
     def _all_codes(self, reader: AudioReader | AvReader) -> _Codes:
@@ -180,8 +203,12 @@ class _Way:
 
     def _decode(self, source: Path, target: Path, form: AudioFormat) -> Converted:
         with open_codes(source, salvage=self.options.salvage) as reader:
-            codes = _Codes(reader.header, self.watch.each(Stage.READING, reader.chunks()), reader.gaps, share=1)
-            return self._to_audio(codes, target, form, window=self.options.window)
+            return self.write_audio(reader, target, form)
+
+    def write_audio(self, reader: BitstreamReader, target: Path, form: AudioFormat) -> Converted:
+        """Decode codes into an audio file."""
+        codes = _Codes(reader.header, self.watch.each(Stage.READING, reader.chunks()), reader.gaps, share=1)
+        return self._to_audio(codes, target, form, window=self.options.window)
 
     def _to_audio(self, codes: _Codes, target: Path, form: AudioFormat, *, window: WindowLength = None) -> Converted:
         header = codes.header
@@ -234,13 +261,15 @@ class _Clip:
         self._way = way
         self._reader = reader
 
-    def codes(self, *, share: float = 1) -> Iterator[NDArray[np.int16]]:
+    def codes(self, *, share: float = 1) -> Generator[NDArray[np.int16], None, None]:
         """The codes, block by block, which are ``share`` of the conversion's whole way."""
         return self._way.codec.encode_stream(self._blocks(share), self.header.sample_rate, self.header.layout)
 
     def _blocks(self, share: float) -> Iterator[NDArray[np.float32]]:
         watch = self._way.watch
-        for block in watch.each(Stage.READING, self._reader.blocks(self._way.span)):
-            self.samples += block.shape[1]
-            watch.heard(share * block.shape[1] / self.header.sample_rate)
-            yield block
+        # Closed whatever happens, and so before the file is that they are read from natively.
+        with closing(watch.each(Stage.READING, self._reader.blocks(self._way.span))) as blocks:
+            for block in blocks:
+                self.samples += block.shape[1]
+                watch.heard(share * block.shape[1] / self.header.sample_rate)
+                yield block

@@ -10,6 +10,10 @@ from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.report import Result
 from apcodec_deploy.transcoding.watch import Stage, Watch
 
+_PATIENCE = 3.0
+"""Seconds of one read after which a file is taken to give nothing, by one who wants to end."""
+_LOOK_SECONDS = 0.2
+
 
 class Stopped(BaseException):
     """Raised inside a conversion to end it; no ``except Exception`` on its way may hold it up."""
@@ -108,10 +112,11 @@ class Desk:
             return self._changed.wait_for(lambda: self._left == 0, seconds)
 
     def stop(self) -> None:
-        """Stop the conversions under way, and wait until they have cleaned up."""
+        """Stop the conversions under way, and wait until they have cleaned up, but not for one that reads in vain."""
         with self._changed:
             self._stopping = True
-            self._changed.wait_for(lambda: not self._places)
+            while any(not place.watch.stalled(Stage.READING, _PATIENCE) for place in self._places):
+                self._changed.wait(_LOOK_SECONDS)
 
     def results(self) -> tuple[Result, ...]:
         """One for each task, in their order, once all are there."""

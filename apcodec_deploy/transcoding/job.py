@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,10 +19,13 @@ from apcodec_deploy.transcoding.making import Made, make, record_of
 from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.report import Outcome, Report, Result
 from apcodec_deploy.transcoding.watch import Stage, Watch
+from apcodec_deploy.workers import Worker, join_all
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 """How often the one who waits looks for conversions that stall."""
+_END_SECONDS = 1.0
+"""How long it may take threads to end that have nothing to do any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,8 @@ def run(
         progress: Told what happens.
 
     Raises:
-        KeyboardInterrupt: After every conversion under way was stopped and its partial output removed; a second one
-            does not wait for that.
+        KeyboardInterrupt: After every conversion under way was stopped and its partial output removed, but for those
+            that wait in vain for their file; a second one does not wait for that.
     """
     how = how or JobOptions()
     progress = progress or Progress()
@@ -92,8 +94,11 @@ def run(
                 if desk.put(place, result):
                     progress.finished(result)
 
+    workers: list[Worker] = []
+
     def hire() -> None:
-        threading.Thread(target=work, name="transcode", daemon=True).start()
+        workers.append(Worker(work, "transcode"))
+        workers[-1].start()
 
     begun = time.perf_counter()
     try:
@@ -109,6 +114,8 @@ def run(
     except BaseException:
         desk.stop()
         raise
+    finally:
+        join_all(workers, _END_SECONDS)
     return Report(desk.results(), time.perf_counter() - begun, desk.seconds)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from apcodec_deploy.backends.base import BackendOptions, create
 from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.codec import Codec
+from apcodec_deploy.codec import Codec, WindowLength
 from apcodec_deploy.errors import BackendError
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.transcoding.room import Room
 
 _MOST_JOBS = 64
 """More threads than this that read and write files only get in each other's way."""
@@ -25,12 +26,14 @@ class Pipeline:
         backend: That backend, whose ``account`` says how busy it was.
         jobs: Conversions at a time: enough to keep the codec busy while some read and write.
         lanes: Calls of the codec at a time.
+        bounded: What to tell the user where memory has no room for more of them; else None.
     """
 
     codec: Codec
     backend: SharedBackend
     jobs: int
     lanes: int
+    bounded: str | None = None
 
 
 def open_pipeline(
@@ -41,12 +44,13 @@ def open_pipeline(
     devices: str = "auto",
     jobs: int | None = None,
     batch: int | None = None,
+    window: WindowLength = None,
 ) -> Pipeline:
     """Load a model for a job of many files.
 
-    A backend that computes one row at a time gets a lane for each CPU, as far as there are files, and each lane
-    computes with its share of the threads: two products side by side gain more than two threads in one. A backend that
-    computes batches gets one lane per device.
+    A backend that computes one row at a time gets a lane for each CPU, as far as there are files and memory, and each
+    lane computes with its share of the threads: two products side by side gain more than two threads in one. A backend
+    that computes batches gets one lane per device.
 
     Args:
         model: A bundle; the embedded demo model where None.
@@ -55,6 +59,7 @@ def open_pipeline(
         devices: Several, separated by commas, share the work: ``cuda:0,cuda:1``.
         jobs: Conversions at a time; what keeps the codec busy where None.
         batch: The most windows of a batch; the backend's own limit where None.
+        window: Of the job, by which its need of memory goes.
 
     Raises:
         BundleError: The model cannot be loaded.
@@ -62,7 +67,9 @@ def open_pipeline(
     """
     bundle = Bundle.embedded() if model is None else Bundle.open(model)
     cpus = available_cpus()
-    calls = max(1, min(jobs or cpus, files, cpus // options.threads if options.threads else cpus))
+    room = Room.of(bundle.spec, window)
+    wanted = max(1, min(jobs or cpus, files, cpus // options.threads if options.threads else cpus))
+    calls = room.calls(wanted)
     threads = options.threads or max(1, cpus // calls)
     options = replace(options, calls=calls, threads=threads)
     backends = [create(bundle, replace(options, device=device)) for device in devices.split(",")]
@@ -77,4 +84,7 @@ def open_pipeline(
         busy = lanes * len(backends) * shared.batch_limit
         # One file in four is read while the others are computed; a GPU computes while the next batch gathers.
         jobs = min(max(1, files), _MOST_JOBS, busy + max(1, busy // 4) if alone else 2 * busy)
-    return Pipeline(codec=Codec(bundle, shared), backend=shared, jobs=jobs, lanes=lanes * len(backends))
+    bounded = room.telling(wanted) if alone and calls < wanted else None
+    return Pipeline(
+        codec=Codec(bundle, shared), backend=shared, jobs=jobs, lanes=lanes * len(backends), bounded=bounded
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TypeVar
@@ -47,16 +47,20 @@ class Watch:
         finally:
             self._turn_to(before)
 
-    def each(self, stage: Stage, blocks: Iterable[Block]) -> Iterator[Block]:
-        """The same blocks; making them counts as ``stage``."""
+    def each(self, stage: Stage, blocks: Iterable[Block]) -> Generator[Block, None, None]:
+        """The same blocks; making them counts as ``stage``. Closed, it closes what makes them."""
         iterator = iter(blocks)
-        while True:
-            with self.during(stage):
-                try:
-                    block = next(iterator)
-                except StopIteration:
-                    return
-            yield block
+        try:
+            while True:
+                with self.during(stage):
+                    try:
+                        block = next(iterator)
+                    except StopIteration:
+                        return
+                yield block
+        finally:
+            if isinstance(iterator, Generator):
+                iterator.close()
 
     def alive(self) -> None:
         """Tell of a step within a stage, so that a long one does not look like one that stalls; may raise to stop."""

@@ -1,0 +1,119 @@
+"""Work in a thread of its own, while the main thread listens: so a signal is heard at once, whatever native code is at.
+
+A signal's exception is raised in the main thread. Inside a native library's callback it would be lost there, and while
+the library waits for a pipe, or computes, it would wait as well.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import TypeVar
+
+from apcodec_deploy.transcoding.desk import Stopped
+from apcodec_deploy.transcoding.watch import Watch
+from apcodec_deploy.workers import Worker, join_all
+
+Result = TypeVar("Result")
+_BLOCK = 1 << 16
+_LOOK_SECONDS = 0.5
+_PATIENCE = 5.0
+"""Seconds that work which is to stop may take for it; then it is left behind, as it waits for somebody else."""
+
+
+class Feed:
+    """Hands on what comes through a descriptor, and ends when it is told to, even where nothing comes.
+
+    Attributes:
+        descriptor: Where it can be read.
+    """
+
+    def __init__(self, source: int) -> None:
+        self.descriptor, self._target = os.pipe()
+        self._reader_gone, self._reader_there = os.pipe()
+        self._source = source
+
+    def run(self) -> None:
+        """Hand on everything, until it ends or its reader is gone; then close it."""
+        with suppress(BrokenPipeError):
+            for block in incoming(self._source, until=self._reader_gone):
+                while block:
+                    block = block[os.write(self._target, block) :]
+        self.end()
+
+    def end(self) -> None:
+        """Let its reader come to the end."""
+        target, self._target = self._target, -1
+        if target >= 0:
+            os.close(target)
+
+    def leave(self) -> None:
+        """To be called by its reader, which has read enough."""
+        os.close(self.descriptor)
+        os.close(self._reader_there)
+
+
+def incoming(source: int, until: int | None = None) -> Generator[bytes, None, None]:
+    """What comes through a descriptor, as it comes; a signal is heard meanwhile.
+
+    Args:
+        source: The descriptor.
+        until: Another one, at whose end it is enough.
+    """
+    waited_for = [source] if until is None else [source, until]
+    while True:
+        if os.name == "posix" and until in select.select(waited_for, [], [])[0]:
+            return
+        if not (block := os.read(source, _BLOCK)):
+            return
+        yield block
+
+
+def aside(work: Callable[[Watch], Result], feed: Feed | None = None) -> Result:
+    """The result of work that is done in a thread of its own.
+
+    Args:
+        work: Tells its watch of every step, which stops it after an interrupt.
+        feed: What it reads; its end is not to be believed once the watch stops.
+
+    Raises:
+        KeyboardInterrupt: There was a signal; the work has stopped, or does not matter any more.
+    """
+    stopping = threading.Event()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def heard(_: float) -> None:
+        if stopping.is_set():
+            raise Stopped
+
+    def run() -> None:
+        try:
+            watch = Watch(heard)
+            results.append(work(watch))
+            watch.alive()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            if feed is not None:
+                feed.leave()
+
+    worker = Worker(run, "aside")
+    try:
+        worker.start()
+        if feed is not None:
+            feed.run()
+        while worker.is_alive():  # with a timeout, without which no signal is heard on Windows
+            worker.join(_LOOK_SECONDS)
+    except BaseException:
+        stopping.set()
+        if feed is not None:
+            feed.end()
+        join_all([worker], _PATIENCE)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -1,0 +1,51 @@
+"""Signals that ask a command to end: Ctrl-C, a scheduler, a terminal that was closed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from apcodec_deploy.cli.console import say
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code inside of a command, whichever signal it was; ``Signals.exit_code`` tells which."""
+
+
+class Signals:
+    """Raises ``KeyboardInterrupt`` for every signal that asks for the end, and remembers the first one."""
+
+    def __init__(self) -> None:
+        """Listen from now on. What is ignored stays so, as SIGHUP under ``nohup``, and SIGINT behind ``&``."""
+        self._first: int | None = None
+        for name in _ENDING:
+            number = getattr(signal, name, None)  # Windows lacks one
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._hear)
+
+    def exit_code(self, code: int) -> int:
+        """The exit code of a command that ended with ``code``: 128 and the signal's number where one ended it."""
+        return 128 + self._first if code == INTERRUPTED and self._first is not None else code
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._first is None:
+            self._first = number
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Say what an interrupt leaves.
+
+    Raises:
+        typer.Exit: There was one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopped; finished files stay, and nothing is left half written")
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,29 @@
+"""Threads of ours. They work natively most of the time, which no exception ends, so a program may have to leave one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+
+class Worker(threading.Thread):
+    """A thread that does not keep the process alive. Whoever starts one also waits for it (``join_all``)."""
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+
+
+def join_all(workers: Iterable[Worker], seconds: float) -> None:
+    """Wait for threads that are about to end, and for what they hold to be freed where it was used; no longer than so.
+
+    A thread that ends while Python itself does may be torn out of native code, and crash it.
+    """
+    until = time.monotonic() + seconds
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+
+
+def any_left() -> bool:
+    """Whether one is still at work, in which case a process should end without taking Python apart (``os._exit``)."""
+    return any(isinstance(thread, Worker) for thread in threading.enumerate())

@@ -12,7 +12,7 @@ from apcodec_deploy.cli.console import print_json, progress_bar, result, say
 from apcodec_deploy.codec import Codec, load
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.transcoding import verification
-from apcodec_deploy.transcoding.manifest import History
+from apcodec_deploy.transcoding.history import History
 from apcodec_deploy.transcoding.verification import Verification, history_of
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from apcodec_deploy.errors import AudioError, ManifestError, OutputError
 from apcodec_deploy.files import partial_path
-from apcodec_deploy.transcoding.manifest import MANIFEST, History, Manifest
+from apcodec_deploy.transcoding.history import History
+from apcodec_deploy.transcoding.manifest import MANIFEST, Manifest
 from apcodec_deploy.transcoding.record import FileRecord, Settings, SourceState, checksum
 
 SETTINGS = Settings(model="ab" * 32, backend="onnxruntime", precision="float32", to="apc")

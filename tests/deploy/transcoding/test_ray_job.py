@@ -15,7 +15,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apcodec_deploy.transcoding.manifest import MANIFEST, History
+from apcodec_deploy.transcoding.history import History
+from apcodec_deploy.transcoding.manifest import MANIFEST
 
 COMMAND = (sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in")
 RAY = ("--to", "apc", "--executor", "ray", "--json")

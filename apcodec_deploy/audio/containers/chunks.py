@@ -205,5 +205,7 @@ def _chunk_at(source: Source, at: int, grammar: Grammar) -> _Chunk | None:
 def _next(source: Source, end: int, origin: int, grammar: Grammar) -> int:
     """Where the chunk after one that ends at ``end`` begins. Some programs leave out the padding before it."""
     padded = end + -(end - origin) % grammar.align
-    unpadded = padded != end and _chunk_at(source, padded, grammar) is None and _chunk_at(source, end, grammar)
-    return end if unpadded else padded
+    for place in (padded, end, end + grammar.align - 1):
+        if _chunk_at(source, place, grammar) is not None:
+            return place
+    return padded

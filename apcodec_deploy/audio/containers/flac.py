@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 
-from apcodec_deploy.audio.containers.kinds import FLAC_BEGINNINGS
+from apcodec_deploy.audio.containers.kinds import kind_at
 from apcodec_deploy.audio.containers.part import Part
-from apcodec_deploy.audio.containers.source import Source
-from apcodec_deploy.audio.containers.tags import before_tags
+from apcodec_deploy.audio.containers.source import Source, holds
+from apcodec_deploy.audio.containers.tags import after_tags, before_tags
 from apcodec_deploy.audio.containers.view import View
 from apcodec_deploy.errors import AudioError
 
 HEAD_BYTES = 42
 """The magic and STREAMINFO with its own head, which come first."""
 _TOTAL_BITS = 36
+_BEGINNING = re.compile(rb"fLaC[\0\x80]\0\0\x22|ID3[\x02-\x04]\0.[\0-\x7f]{4}", re.DOTALL)
+_OVERLAP = 10
+"""Bytes of a beginning, which may stand across the end of a block."""
 _BLOCK = 1 << 16
 _TAG_ROOM = 4096
 """Bytes that are held back from a pipe, since they may be a tag at its end."""
@@ -64,9 +68,9 @@ def _pieces(source: Source, at: int) -> Iterator[tuple[int, int]]:
     """All up to the next FLAC, or to the end and the tags there, block by block."""
     while True:
         block = source.read(at, _BLOCK + _TAG_ROOM)
-        following = _beginning(block)
+        following = _next(source, at, block)
         if following is not None:
-            yield at, following
+            yield at, following - at
             return
         if len(block) < _BLOCK + _TAG_ROOM:
             yield at, before_tags(source, at, at + len(block)) - at
@@ -76,17 +80,23 @@ def _pieces(source: Source, at: int) -> Iterator[tuple[int, int]]:
 
 
 def _end(source: Source, at: int) -> int:
-    """Where the next FLAC begins, or the end of all."""
-    while block := source.read(at, _BLOCK + 8):
-        following = _beginning(block)
+    """Where the next FLAC begins, with the tags in front of it, or the end of all."""
+    while block := source.read(at, _BLOCK + _OVERLAP):
+        following = _next(source, at, block)
         if following is not None:
-            return at + following
+            return following
         at += min(len(block), _BLOCK)
     return at
 
 
-def _beginning(block: bytes) -> int | None:
-    return min((found for beginning in FLAC_BEGINNINGS if (found := block.find(beginning)) >= 0), default=None)
+def _next(source: Source, at: int, block: bytes) -> int | None:
+    """Where in a block that begins at ``at`` another FLAC begins, or a tag in front of it or of the end."""
+    for found in _BEGINNING.finditer(block):
+        place = at + found.start()
+        behind = after_tags(source, place)
+        if kind_at(source, behind) == "FLAC" or (behind > place and not holds(source, behind)):
+            return place
+    return None
 
 
 def _last_sample(source: Source, start: int, end: int, head: bytes) -> int | None:

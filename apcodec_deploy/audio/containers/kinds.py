@@ -6,8 +6,6 @@ from apcodec_deploy.audio.containers.source import Source
 
 CHUNKED = frozenset(("WAV", "RIFX", "AIFF", "W64", "CAF", "AU"))
 """Kinds whose header says how many bytes of audio follow."""
-FLAC_BEGINNINGS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
-"""The magic, then the head of STREAMINFO with its 34 bytes, which may be the last block before the frames."""
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
@@ -22,6 +20,6 @@ def kind_at(source: Source, at: int) -> str | None:
         return "W64"
     if head[:5] == b"OggS\0":
         return "OGG"
-    if head[:8] in FLAC_BEGINNINGS:
+    if head[:8] in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"):  # STREAMINFO comes first and may be alone
         return "FLAC"
     return {b"caff": "CAF", b".snd": "AU", b"dns.": "AU"}.get(head[:4])

@@ -72,7 +72,7 @@ class View:
         """As of any file, but that it never raises: an error is kept in ``failure``, and what has come is the end."""
         done = 0
         try:
-            while done < len(buffer) and self.failure is None:
+            while done < len(buffer):
                 part = self._read(len(buffer) - done)
                 if not part:
                     break
@@ -98,6 +98,8 @@ class View:
             return b""
         if self._end == _ENDLESS and at >= _ENDLESS - _ROOM:
             return (bytes(_ROOM - len(self.tail)) + self.tail)[at - _ENDLESS + _ROOM :][:size]
+        if self.failure is not None:
+            return b""
         while at >= self._length:
             if not self._find():
                 return b""

@@ -39,12 +39,16 @@ def export(
             help="Keep layers of the fp16 graphs in float32, e.g. 'decoder.real_head' or '*.stream'. Repeatable.",
         ),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Of averaged (EMA) and plain weights in one file, take the plain ones.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to stdout.")] = False,
 ) -> None:
     """Turn a trained checkpoint into a verified bundle of ONNX graphs.
 
-    CHECKPOINT_DIR holds config.json and the newest encoder_* and decoder_*, as the published training code writes them.
+    CHECKPOINT_DIR holds config.json and the newest encoder_* and decoder_*, as the published training code writes them,
+    or one file with both parts.
     Every graph is compared with PyTorch over lengths, batches and signals before the bundle appears. Beside the float32
     graphs stand an encoder and a decoder in fp16, for GPUs, judged against float32 in half-precision arithmetic.
     """
@@ -61,7 +65,7 @@ def export(
         files = CheckpointFiles.find(directories[0])
     else:
         raise CheckpointError("name CHECKPOINT_DIR BUNDLE, or --encoder, --decoder and --config with BUNDLE alone")
-    checkpoint = Checkpoint.load(files)
+    checkpoint = Checkpoint.load(files, averaged=not plain)
     for note in checkpoint.notes:
         say(f"note: {note}")
     with progress_bar() as bar:

@@ -17,11 +17,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import typer
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from apcodec_deploy.errors import CheckpointError
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint, read_state
+from apcodec_export.commands import export
 from apcodec_export.network import NetworkConfig
 from apcodec_export.published import published_config
 
@@ -198,6 +201,21 @@ def test_averaged_weights_are_taken_before_plain_ones_unless_those_are_asked_for
     assert all(
         ("averaged (EMA) weights; plain" if averaged else "plain weights; averaged") in note for note in found.notes
     )
+
+
+@pytest.mark.parametrize(("options", "averaged"), [([], True), (["--plain"], False)])
+def test_the_command_line_has_that_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], averaged: bool
+) -> None:
+    def load(files: CheckpointFiles, **given: bool) -> Checkpoint:
+        raise CheckpointError(f"asked for {given}")
+
+    monkeypatch.setattr(Checkpoint, "load", load)
+    (tmp_path / "model.pt").touch()
+    command = typer.Typer(add_completion=False)
+    command.command()(export)
+    found = CliRunner().invoke(command, [str(with_config(tmp_path)), "x", *options])
+    assert str(found.exception) == f"asked for {{'averaged': {averaged}}}"
 
 
 def test_averaged_and_plain_parts_are_not_mixed(

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Test processes share the CPUs. Threads of PyTorch that wait for each other on busy CPUs take ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +19,11 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
+from made_once import made_once
 from numpy.typing import NDArray
 
 import apcodec_deploy
+from apcodec_deploy import cache
 
 if TYPE_CHECKING:
     from apcodec_deploy import Codec
@@ -23,6 +34,23 @@ settings.load_profile("default")
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 FAMILIES = {"grn": GOLDEN / "apcodec_48k_grn_tiny", "layerscale": GOLDEN / "apcodec_16k_layerscale_tiny"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests and what they start leave the user's cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After each file, give freed memory back to the system, which the C library would keep."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
@@ -60,20 +88,24 @@ def clips(family: Path) -> dict[str, dict[str, NDArray[Any]]]:
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Both golden checkpoints, exported once per test run, by family."""
+    return {name: exported(FAMILIES[name], tmp_path_factory) for name in FAMILIES}
+
+
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a checkpoint directory, exported by the first test process that asks for it."""
     from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
     from apcodec_export.exporting import export_bundle
 
-    made = {}
-    for name, directory in FAMILIES.items():
-        made[name] = tmp_path_factory.mktemp("bundles") / name
-        export_bundle(Checkpoint.load(CheckpointFiles.find(directory)), made[name])
-    return made
+    def export(path: Path) -> None:
+        export_bundle(Checkpoint.load(CheckpointFiles.find(checkpoint)), path)
+
+    return made_once(checkpoint.name, export, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def bundle(family: Path, bundles: dict[str, Path]) -> Path:
+def bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported bundle of each golden family in turn."""
-    return next(bundles[name] for name, directory in FAMILIES.items() if directory == family)
+    return exported(family, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

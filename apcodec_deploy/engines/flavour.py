@@ -6,18 +6,19 @@ GPUs, on any machine, and finishes the job on the GPU at load.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from apcodec_deploy.errors import BackendError, EngineError, require
 
 AUTO = "auto"
 _log = logging.getLogger(__name__)
+_loggers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +141,24 @@ class TensorRT:
             return self.trt.Runtime(self.logger)
 
 
-@functools.cache
 def _logger(trt: Any) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    """The logger for a module, made at the first call and kept as long as the module is."""
+    if trt not in _loggers:
+        _loggers[trt] = _new_logger(trt.ILogger)
+    return _loggers[trt]
+
+
+def _new_logger(base: Any) -> Any:
+    class Logger(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            base.__init__(self)
             self.last = ""
 
         def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.Severity.ERROR:
+            if severity <= base.Severity.ERROR:
                 self.last = message
                 _log.error("%s", message)
-            elif severity <= trt.ILogger.Severity.WARNING:
+            elif severity <= base.Severity.WARNING:
                 _log.warning("%s", message)
 
     return Logger()

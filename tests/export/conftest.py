@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_once import made_once
 
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
 from apcodec_export.exporting import export_bundle
@@ -71,6 +72,4 @@ def unpublished_grn(unpublished: NetworkConfig) -> Checkpoint:
 @pytest.fixture(scope="session")
 def unpublished_bundle(unpublished_grn: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That checkpoint, exported once per test run."""
-    path = tmp_path_factory.mktemp("unpublished") / "bundle"
-    export_bundle(unpublished_grn, path, name="Sibling")
-    return path
+    return made_once("unpublished", lambda path: export_bundle(unpublished_grn, path, name="Sibling"), tmp_path_factory)

@@ -202,6 +202,17 @@ class Bundle:
             BundleError: It is missing, is not the file that was exported, or keeps weights in other files.
         """
         label, expected = self.graph_key(name, precision)
+        data = self.verified(label, expected)
+        if _EXTERNAL_DATA in data:
+            raise BundleError(f"{self.path / label} keeps weights in other files, which a bundle must not")
+        return data
+
+    def verified(self, label: str, expected: str) -> bytes:
+        """One of its files, after its SHA-256 was compared.
+
+        Raises:
+            BundleError: It is missing, or is not the file that was exported.
+        """
         file = self.path / label
         try:
             data = file.read_bytes()
@@ -209,11 +220,9 @@ class Bundle:
             raise BundleError(f"{file} cannot be read ({error.strerror}); export the checkpoint again") from error
         if (found := hashlib.sha256(data).hexdigest()) != expected:
             raise BundleError(
-                f"{file} is not the graph that was exported: its SHA-256 is {found[:16]}…, {MANIFEST} says "
+                f"{file} is not the file that was exported: its SHA-256 is {found[:16]}…, {MANIFEST} says "
                 f"{expected[:16]}…; export the checkpoint again"
             )
-        if _EXTERNAL_DATA in data:
-            raise BundleError(f"{file} keeps weights in other files, which a bundle must not")
         return data
 
 

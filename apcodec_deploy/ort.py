@@ -7,9 +7,28 @@ for private recordings does not; who wants it sets ``ORT_DISABLE_TELEMETRY=0``. 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["onnxruntime"]
+__all__ = ["onnxruntime", "session_options"]
+_ERRORS_ONLY = 3
+
+
+def session_options(threads: int = 0) -> Any:
+    """Options that all our sessions share.
+
+    Their threads do not spin after their work: sessions take turns on the same CPUs, with each other and with whatever
+    else the machine does, and a thread that spins slows down the next one.
+
+    Args:
+        threads: For one call; 0 lets ONNX Runtime take all CPUs.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

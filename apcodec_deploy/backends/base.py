@@ -64,6 +64,8 @@ class BackendOptions:
         threads: CPU threads for one call; the CPUs this process may use where None.
         calls: Calls at a time that are to run side by side on the CPU.
         engines: A directory that ``apcodec build --out`` made; the user's cache where None.
+        unproven: Believe a reduced precision without holding it against the bundle's proof. For timing a model that
+            nobody trained, whose codes are chance.
     """
 
     name: str = AUTO
@@ -72,6 +74,7 @@ class BackendOptions:
     threads: int | None = None
     calls: int = 1
     engines: str | Path | None = None
+    unproven: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
@@ -183,21 +186,31 @@ def _onnxruntime_cuda(bundle: Bundle, options: BackendOptions, reason: str) -> B
     from apcodec_deploy.backends.onnxruntime import open_cuda
 
     precision = FLOAT32 if options.precision == AUTO else options.precision
-    return open_cuda(bundle, index=options.index, precision=precision, threads=options.threads, reason=reason)
+    return open_cuda(
+        bundle,
+        index=options.index,
+        precision=precision,
+        threads=options.threads,
+        reason=reason,
+        unproven=options.unproven,
+    )
 
 
 def _onnxruntime(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
-    from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
+    from apcodec_deploy.backends.onnxruntime import open_cpu
 
     precision = FLOAT32 if options.precision == AUTO else options.precision
-    if precision != FLOAT32:
-        bundle.variant(precision)
-    return OnnxRuntimeBackend(bundle, precision=precision, threads=options.threads, reason=reason)
+    return open_cpu(bundle, precision=precision, threads=options.threads, reason=reason, unproven=options.unproven)
 
 
 def _openvino(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
     from apcodec_deploy.backends.openvino import open_openvino
 
     return open_openvino(
-        bundle, precision=options.precision, threads=options.threads, calls=options.calls, reason=reason
+        bundle,
+        precision=options.precision,
+        threads=options.threads,
+        calls=options.calls,
+        reason=reason,
+        unproven=options.unproven,
     )

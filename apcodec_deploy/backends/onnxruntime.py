@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
 from apcodec_deploy.engines.manifest import FUSED
-from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.machine import available_cpus
-from apcodec_deploy.ort import onnxruntime
+from apcodec_deploy.ort import onnxruntime, session_options
 from apcodec_deploy.precision import FLOAT32
+from apcodec_deploy.processor import Processor, this_processor
+from apcodec_deploy.proof import Verdict
 
 ENCODE, DECODE = FUSED["encode"], FUSED["decode"]
-_ERRORS_ONLY = 3
 Values = list[Any]
 """What graphs hand to each other: ``OrtValue``s, wherever they are."""
 
@@ -76,6 +78,7 @@ class OnnxRuntimeBackend:
     ) -> None:
         self.reason = reason
         self.precision = precision
+        self.verdict: Verdict | None = None
         self.batch_limit = placement.batch_limit
         self._bundle, self._placement = bundle, placement
         self._threads = available_cpus() if threads is None else threads
@@ -155,12 +158,7 @@ class OnnxRuntimeBackend:
             return self._sessions[name]
 
     def _load(self, name: str) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Three sessions take turns on the same CPUs: a thread that spins after its work slows down the next one.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(self._threads)
         data = self._bundle.graph(name, self.precision)
         place = self._placement
         try:
@@ -191,14 +189,41 @@ class OnnxRuntimeBackend:
             )
 
 
+def open_cpu(
+    bundle: Bundle,
+    *,
+    precision: str = FLOAT32,
+    threads: int | None = None,
+    reason: str = "asked for",
+    unproven: bool = False,
+) -> OnnxRuntimeBackend:
+    """ONNX Runtime on the CPU.
+
+    Raises:
+        BackendError: The precision misses the bundle's proof on this processor.
+        BundleError: The bundle has no graphs of that precision, or no proof.
+    """
+    if precision != FLOAT32:
+        bundle.variant(precision)
+    backend = OnnxRuntimeBackend(bundle, precision=precision, threads=threads, reason=reason)
+    return _proved(bundle, backend, this_processor(), unproven=unproven)
+
+
 def open_cuda(
-    bundle: Bundle, *, index: int = 0, precision: str = FLOAT32, threads: int | None = None, reason: str = "asked for"
+    bundle: Bundle,
+    *,
+    index: int = 0,
+    precision: str = FLOAT32,
+    threads: int | None = None,
+    reason: str = "asked for",
+    unproven: bool = False,
 ) -> OnnxRuntimeBackend:
     """ONNX Runtime on a GPU, proven to be there: the smallest graph is loaded on it.
 
     Raises:
-        BackendError: The installed ONNX Runtime has no CUDA, or CUDA does not load.
-        BundleError: The bundle has no graphs of that precision.
+        BackendError: The installed ONNX Runtime has no CUDA, CUDA does not load, or the precision misses the bundle's
+            proof on this GPU.
+        BundleError: The bundle has no graphs of that precision, or no proof.
     """
     held = onnxruntime.get_available_providers()
     placement = cuda(index)
@@ -211,4 +236,19 @@ def open_cuda(
     if precision != FLOAT32:
         bundle.variant(precision)
     backend.probe()
+    return _proved(bundle, backend, None, unproven=unproven)  # which GPU it is, ONNX Runtime does not tell
+
+
+def _proved(
+    bundle: Bundle, backend: OnnxRuntimeBackend, processor: Processor | None, *, unproven: bool
+) -> OnnxRuntimeBackend:
+    """The backend, once a reduced precision has met the bundle's proof."""
+    if backend.precision != FLOAT32 and not unproven:
+        try:
+            backend.verdict = proven(
+                bundle, backend, runtime=f"ONNX Runtime {onnxruntime.__version__}", processor=processor
+            )
+        except ApcodecError:
+            backend.close()
+            raise
     return backend

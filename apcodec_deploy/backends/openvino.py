@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
+from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
-from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, watch
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.ov import claim_threads, import_openvino
 from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
+from apcodec_deploy.processor import this_processor
+from apcodec_deploy.proof import Verdict
 from apcodec_deploy.windows import WindowLayout
 
 NETWORKS = ("encoder", "decoder")
@@ -48,6 +51,7 @@ class OpenVinoBackend:
     ) -> None:
         self.reason = reason
         self.precision = precision
+        self.verdict: Verdict | None = None
         self._bundle, self._core = bundle, core
         # Around 8-bit products the rest is too fast to be let alone: bfloat16 there, where the processor has it.
         reduced = precision == BFLOAT16 or (precision == INT8 and _BF16 in capabilities(core))
@@ -188,16 +192,19 @@ class _Compiled:
 
 
 def capabilities(core: Any) -> set[str]:
-    """What the processor has instructions for, in OpenVINO's words: ``BF16``, ``INT8``."""
-    return set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    """What the processor has instructions for, in OpenVINO's words: ``BF16``, ``INT8``.
+
+    OpenVINO asks the processor alone, and then fails where oneDNN's own switch forbids what it found.
+    """
+    held = set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return held if this_processor().allows_bfloat16 else held - {_BF16}
 
 
-def fastest_precision(bundle: Bundle, core: Any) -> str:
-    """What the processor computes this model in fastest, of the precisions that its export advises."""
+def candidates(bundle: Bundle, core: Any) -> tuple[str, ...]:
+    """What the processor computes this model in, the fastest first, of the precisions that its export advises."""
     able = capabilities(core)
-    if "INT8" in able and INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]:
-        return INT8
-    return BFLOAT16 if _BF16 in able else FLOAT32
+    integers = "INT8" in able and INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]
+    return (*((INT8,) if integers else ()), *((BFLOAT16,) if _BF16 in able else ()), FLOAT32)
 
 
 def open_openvino(
@@ -207,27 +214,45 @@ def open_openvino(
     threads: int | None = None,
     calls: int = 1,
     reason: str = "asked for",
+    unproven: bool = False,
 ) -> OpenVinoBackend:
-    """OpenVINO in a precision that this processor multiplies in.
+    """OpenVINO in a precision that is right on this processor.
 
     Args:
         bundle: The model.
         precision: ``auto`` takes 8-bit integers where the processor has instructions for them and the bundle's export
-            judged them good, else bfloat16 where the processor has it, else float32.
+            judged them good, else bfloat16 where the processor has it, else float32; what misses the bundle's proof
+            here is passed over.
         threads: CPU threads for one call; those this process may use where None.
         calls: Calls that run side by side; more take turns.
         reason: Why this backend was taken.
+        unproven: Believe a reduced precision without a proof.
 
     Raises:
-        BackendError: OpenVINO is not installed, or the processor has no bfloat16.
-        BundleError: The bundle has no graphs of that precision.
+        BackendError: OpenVINO is not installed, the processor has no bfloat16, or the precision that was asked for
+            misses the bundle's proof.
+        BundleError: The bundle has no graphs of that precision, or no proof.
     """
-    core = import_openvino().Core()
-    if precision == AUTO:
-        precision = fastest_precision(bundle, core)
-        reason = f"{reason}; {precision} is the fastest precision here"
+    openvino = import_openvino()
+    core = openvino.Core()
     if precision == INT8:
         bundle.variant(INT8)
     if precision == BFLOAT16 and _BF16 not in capabilities(core):
         raise BackendError("this processor has no bfloat16 instructions; take --precision float32 or int8")
-    return OpenVinoBackend(bundle, core, precision=precision, threads=threads, calls=calls, reason=reason)
+    passed_over: list[str] = []
+    for each in candidates(bundle, core) if precision == AUTO else (precision,):
+        backend = OpenVinoBackend(bundle, core, precision=each, threads=threads, calls=calls, reason=reason)
+        try:
+            if each != FLOAT32 and not unproven:
+                runtime = f"OpenVINO {openvino.__version__}"
+                backend.verdict = proven(bundle, backend, runtime=runtime, processor=this_processor())
+        except ApcodecError as error:
+            backend.close()
+            if precision != AUTO:
+                raise
+            passed_over.append(str(error))
+            continue
+        if precision == AUTO:
+            backend.reason = "; ".join([reason, f"{each} is the fastest precision that is right here", *passed_over])
+        return backend
+    raise AssertionError("float32 is always right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import closing
 from dataclasses import asdict
 from importlib import metadata
 
@@ -108,18 +109,19 @@ def _codec(model: shared.Model) -> Finding:
 
 
 def _openvino(bundle: Bundle | None) -> Finding:
-    """What the faster backend on the CPU would compute this model in."""
+    """What the faster backend on the CPU computes this model in, proved here."""
     if not (version := _version("openvino")):
         return Finding("openvino", "missing", "optional, and faster on a CPU: pip install 'apcodec-deploy[openvino]'")
     try:
-        from apcodec_deploy.backends.openvino import capabilities, fastest_precision
+        from apcodec_deploy.backends.openvino import capabilities, open_openvino
         from apcodec_deploy.ov import import_openvino
 
-        core = import_openvino().Core()
-        able = ", ".join(sorted({"BF16", "INT8"} & capabilities(core))) or "nothing less than float32"
-        detail = f"{version}; this processor multiplies {able}"
+        able = ", ".join(sorted({"BF16", "INT8"} & capabilities(import_openvino().Core())))
+        detail = f"{version}; this processor multiplies {able or 'nothing less than float32'}"
         if bundle is not None:
-            detail += f"; --backend openvino computes this model in {fastest_precision(bundle, core)}"
+            with closing(open_openvino(bundle)) as backend:
+                detail += f"; --backend openvino computes this model in {backend.precision}"
+                detail += f" ({backend.verdict})" if backend.verdict else f" ({backend.reason})"
         return Finding("openvino", "ok", detail)
     except Exception as error:  # a broken native library can raise anything
         return Finding("openvino", "broken", f"{error}; pip install --force-reinstall openvino", essential=False)

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.cache import cache_folder
 from apcodec_deploy.engines.manifest import MANIFEST, Engine, EngineSet, Identity, graph_differences
 from apcodec_deploy.errors import BundleError, EngineError
 
@@ -28,7 +27,7 @@ _MAX_MANIFEST = 1 << 20
 def cache_root() -> Path:
     """The user's own directory of engines; ``APCODEC_ENGINE_CACHE`` names another."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else platformdirs.user_cache_path("apcodec-deploy", appauthor=False) / "engines"
+    return Path(named) if named else cache_folder("engines")
 
 
 def sets_of(bundle: Bundle) -> Path:

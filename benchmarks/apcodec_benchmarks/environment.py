@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from apcodec_deploy import __version__
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.processor import this_processor
 
 _PACKAGES = (
     "numpy",
@@ -26,7 +28,6 @@ _PACKAGES = (
     "pystoi",
     "pesq",
 )
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
 _GPU_FIELDS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit")
 
 
@@ -61,22 +62,26 @@ def _revision() -> str | None:
 
 
 def _cpu() -> dict[str, Any]:
-    found: dict[str, str] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            found.setdefault(key.strip(), value.strip())
-    except OSError:
-        pass  # not Linux
-    flags = set((found.get("flags") or found.get("Features") or "").split())
+    processor = this_processor()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
-        "name": found.get("model name") or platform.processor() or platform.machine(),
+        "name": processor.name,
         "usable": available_cpus(),
-        "mhz": float(found["cpu MHz"]) if "cpu MHz" in found else None,
-        "instructions": [flag for flag in _FLAGS if flag in flags],
+        "mhz": _megahertz(),
+        "instructions": list(processor.instructions),
+        "limit": processor.limit or None,
         "load_before": load,
     }
+
+
+def _megahertz() -> float | None:
+    """The clock of the first CPU, as Linux tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)
+    return float(found[1]) if found else None
 
 
 def _memory() -> int | None:

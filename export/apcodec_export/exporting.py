@@ -20,11 +20,14 @@ from apcodec_deploy import __version__
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
 from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
+from apcodec_deploy.proof import FILES
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
 from apcodec_export.graphs import REDUCED, Graph, graphs, layer_paths, reduced_graphs, to_onnx
 from apcodec_export.integers import integer_graphs, judge_integers
 from apcodec_export.judgement import judge
+from apcodec_export.proof import described as described_proof
+from apcodec_export.proof import proof_files
 from apcodec_export.verification import verify, verify_reduced
 
 STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1 + 2
@@ -77,6 +80,9 @@ def export_bundle(
         variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
         manifest = _manifest(checkpoint, models, name or output.name, {})
         manifest["notes"].append(UNPROVEN)
+    proof = proof_files(checkpoint)
+    manifest["proof"] = described_proof({label: _digest(data) for label, data in proof.items()})
+    files |= proof
     manifest["variants"] = {precision: variant.described for precision, variant in variants.items() if variant.models}
     for precision, variant in variants.items():
         files |= {graph_file(label, precision): data for label, data in variant.models.items()}
@@ -98,7 +104,7 @@ def _check_target(output: Path, *, overwrite: bool) -> None:
         if names:
             Bundle.open(output)
         foreign = sorted(
-            names - {MANIFEST, *(graph_file(label, precision) for label in GRAPHS for precision in EXPORTED)}
+            names - {MANIFEST, *FILES, *(graph_file(label, precision) for label in GRAPHS for precision in EXPORTED)}
         )
     except (OSError, BundleError) as error:
         raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place") from error
@@ -130,10 +136,11 @@ def _manifest(
 
 
 def _described(models: dict[str, bytes], precision: str = FLOAT32) -> dict[str, Any]:
-    return {
-        label: {"file": graph_file(label, precision), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for label, data in models.items()
-    }
+    return {label: {"file": graph_file(label, precision)} | _digest(data) for label, data in models.items()}
+
+
+def _digest(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _serialized(

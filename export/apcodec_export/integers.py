@@ -12,7 +12,7 @@ from torch import Tensor
 
 from apcodec_deploy.audio.reference import REAL, reference_signals
 from apcodec_deploy.bundle import GRAPHS
-from apcodec_deploy.ort import onnxruntime
+from apcodec_deploy.ort import onnxruntime, session_options
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import PrecisionPlan
 from apcodec_export.graphs import layer_paths, reduced_graphs, to_onnx
@@ -90,7 +90,8 @@ def judge_integers(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> Integ
     held = reference_signals(spec.sample_rate, spec.window_latents * spec.samples_per_latent - 1)
     stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer
     sessions = {
-        name: onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for name, data in models.items()
+        name: onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
+        for name, data in models.items()
     }
 
     def run(name: str, *inputs: Tensor) -> list[Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from apcodec_deploy.audio.reference import reference_signals
 from apcodec_deploy.bundle import GRAPHS
 from apcodec_deploy.errors import ExportError
-from apcodec_deploy.ort import onnxruntime
+from apcodec_deploy.ort import onnxruntime, session_options
 from apcodec_deploy.spec import ModelSpec
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.graphs import TRACED_LATENTS, Graph
@@ -206,10 +206,8 @@ def _relative(found: Tensor, expected: Tensor) -> float:
 
 def _session(name: str, data: bytes) -> Any:
     """Load a graph and hold its names, types and dynamic axes against its signature."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ExportError(f"ONNX Runtime cannot load {name}: {error}") from error
     signature = GRAPHS[name]

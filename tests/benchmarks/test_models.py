@@ -23,6 +23,7 @@ from apcodec_benchmarks.models import Model, model_of, plain_export
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cli.main import app
 from apcodec_deploy.errors import BundleError, CheckpointError, MissingDependencyError
+from apcodec_deploy.proof import FILES
 from apcodec_export import exporting, network
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
 
@@ -73,14 +74,15 @@ def made_of(checkpoint: Path, copy: Path) -> Made:
     return Made(model, copy, steps)
 
 
-@pytest.fixture
-def made(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+@pytest.fixture(scope="module")
+def made(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A golden checkpoint, exported as a measurement of speed does it, in no time: graphs of another model serve."""
     embedded = Bundle.embedded()
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda graph, _: onnx.load_from_string(embedded.graph(graph.signature.name))
-    )
-    return made_of(golden, tmp_path / "made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            exporting, "to_onnx", lambda graph, _: onnx.load_from_string(embedded.graph(graph.signature.name))
+        )
+        return made_of(golden, tmp_path_factory.mktemp("models") / "made")
 
 
 def test_a_checkpoint_is_exported_for_the_time_of_the_run(made: Made, golden: Path) -> None:
@@ -113,8 +115,8 @@ def test_inspect_says_so_too(made: Made) -> None:
 @pytest.mark.slow
 def test_its_graphs_are_those_of_a_proven_export(golden: Path, tmp_path: Path, bundles: dict[str, Path]) -> None:
     made, proven = made_of(golden, tmp_path / "made"), Bundle.open(bundles["grn"])
-    reduced = {f"{name}.int8.onnx" for name in ("encoder", "decoder")}
-    assert {path.name for path in made.copy.iterdir()} == {"model.json", *(f"{name}.onnx" for name in GRAPHS), *reduced}
+    others = {"model.json", *FILES, *(f"{name}.int8.onnx" for name in ("encoder", "decoder"))}
+    assert {path.name for path in made.copy.iterdir()} == {*(f"{name}.onnx" for name in GRAPHS), *others}
     for name in GRAPHS:
         assert (made.copy / f"{name}.onnx").read_bytes() == proven.graph(name), name
     assert UNPROVEN not in proven.manifest["notes"] and proven.worst_errors

@@ -41,7 +41,7 @@ def test_a_changed_graph_is_refused_by_checksum(copy: Path) -> None:
     data = bytearray((copy / "encoder.onnx").read_bytes())
     data[len(data) // 2] ^= 1
     (copy / "encoder.onnx").write_bytes(data)
-    with pytest.raises(BundleError, match=r"encoder\.onnx is not the graph that was exported"):
+    with pytest.raises(BundleError, match=r"encoder\.onnx is not the file that was exported"):
         apcodec_deploy.load(copy).backend.prepare(encode=True, decode=False)
 
 
@@ -116,7 +116,7 @@ def test_a_reduced_graph_is_read_by_its_checksum_and_the_rest_in_float32(copy: P
     assert bundle.graph("encoder", "float16") == (copy / "encoder.fp16.onnx").read_bytes()
     assert bundle.graph("stft", "float16") == bundle.graph("stft")
     (copy / "encoder.fp16.onnx").write_bytes(b"other")
-    with pytest.raises(BundleError, match=r"encoder\.fp16\.onnx is not the graph that was exported"):
+    with pytest.raises(BundleError, match=r"encoder\.fp16\.onnx is not the file that was exported"):
         bundle.graph("encoder", "float16")
 
 

@@ -131,5 +131,5 @@ def test_a_plan_of_other_layers_is_refused() -> None:
 def test_a_damaged_graph_is_refused_by_checksum(demo: Bundle, tmp_path: Path) -> None:
     (tmp_path / "stft.onnx").write_bytes(b"other")
     moved = Bundle(path=tmp_path, name=demo.name, fingerprint=demo.fingerprint, spec=demo.spec, manifest=demo.manifest)
-    with pytest.raises(BundleError, match="is not the graph that was exported"):
+    with pytest.raises(BundleError, match="is not the file that was exported"):
         networks(moved, "float32", parts=False)

@@ -55,22 +55,23 @@ class ApcodecContender:
         """
         self._window = settings.options.get("window")
         try:
+            model = settings.options.get("model", settings.model)
+            bundle = Bundle.embedded() if model is None else Bundle.open(str(model))
+            random = RANDOM in bundle.manifest.get("notes", ())
             options = BackendOptions(
                 name=str(settings.options.get("backend", "onnxruntime")),
                 device=settings.device,
                 precision=str(settings.options.get("precision", settings.precision)),
                 threads=settings.threads,
+                unproven=random,  # what it codes means nothing, so only its speed counts
             )
-            model = settings.options.get("model", settings.model)
-            bundle = Bundle.embedded() if model is None else Bundle.open(str(model))
             self.codec = Codec(bundle, create(bundle, options))
-            self.facts = self._facts(settings)
+            self.facts = self._facts(settings, random=random)
         except ApcodecError as error:
             raise ContenderError(str(error)) from error
 
-    def _facts(self, settings: Settings) -> Facts:
+    def _facts(self, settings: Settings, *, random: bool) -> Facts:
         codec, bundle = self.codec, self.codec.bundle
-        random = RANDOM in bundle.manifest.get("notes", ())
         weights: Weights = "random" if random else "trained"
         backend = codec.backend
         names = {

@@ -168,6 +168,7 @@ def test_chunks_of_encodec_at_48_khz_are_joined_whatever_is_left_for_the_last(na
         np.testing.assert_array_equal(codes[:, :, :150], coded(codec, clip[:, :CHUNK])[0][:, :, :150])
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", ["encodec-24k", "encodec-48k", "dac-16k"])
 def test_half_precision_decodes_to_about_the_same(narrow: Load, name: str, precision: str) -> None:
@@ -177,7 +178,9 @@ def test_half_precision_decodes_to_about_the_same(narrow: Load, name: str, preci
         handle.audio_scales = [each.to(codec.dtype) for each in handle.audio_scales]
     decoded, expected = (each.download(each.decode(handle), 9000) for each in (codec, exact))
     assert decoded.dtype == np.float32
-    assert np.abs(decoded - expected).max() <= 0.03 * np.abs(expected).max()
+    # Rounding is a noise, whose largest sample is chance and differs between processors.
+    noise_share = np.sqrt(np.square(decoded - expected).mean() / np.square(expected).mean())
+    assert noise_share <= {"float16": 0.004, "bfloat16": 0.03}[precision]
     assert np.isfinite(coded(codec, audio)[1]).all()
     assert codec.facts.precision == precision
     assert {each.dtype for each in codec.model.parameters()} == {getattr(torch, precision)}

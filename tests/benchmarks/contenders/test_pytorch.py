@@ -79,6 +79,7 @@ def test_it_is_a_contender_with_all_that_it_says() -> None:
     assert subject.resident
 
 
+@pytest.mark.processor
 @pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
 @pytest.mark.parametrize("fused", [True, False], ids=["oneDNN", "plain products"])
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])

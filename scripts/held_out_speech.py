@@ -16,6 +16,7 @@ from pathlib import Path
 
 import soundfile
 
+PACKAGES = ("alsa-utils", "tuxpaint-stamps-default")
 STAMPS = 24
 LEAST_SECONDS = 2.0
 
@@ -34,8 +35,9 @@ def main() -> None:
     target: Path = parser.parse_args().folder
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        alsa = sorted(unpacked("alsa-utils", Path(name)).rglob("*.wav"))
-        stamps = sorted(unpacked("tuxpaint-stamps-default", Path(name)).rglob("*_desc*.ogg"))
+        alsa_utils, tuxpaint_stamps = (unpacked(package, Path(name)) for package in PACKAGES)
+        alsa = sorted(alsa_utils.rglob("*.wav"))
+        stamps = sorted(tuxpaint_stamps.rglob("*_desc*.ogg"))
         spoken = [path for path in stamps if soundfile.info(path).duration >= LEAST_SECONDS]
         chosen = [path for path in alsa if path.stem != "Noise"]
         chosen += [spoken[index * len(spoken) // STAMPS] for index in range(STAMPS)]

@@ -39,6 +39,7 @@ def test_losses_are_those_of_the_published_code(golden: tuple[Generator, dict[st
     logamp, phase, audio = (torch.from_numpy(clip[name])[None] for name in ("logamp", "phase", "audio"))
     spectrum = Spectrum(logamp, phase, *generator.stft.spectrum(audio))
     found = generator.reconstruct(spectrum, audio.shape[1]).losses
+    found.pop("audio_amplitude")  # which is not published
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-4)
     weights = LossWeights()
     by_hand = (
@@ -91,6 +92,34 @@ def test_phase_losses_are_those_of_the_matrices_in_the_paper() -> None:
     torch.testing.assert_close(found["phase_time_difference"], anti_wrapped(error @ steps(7)).mean())
 
 
+def test_the_audios_amplitude_is_that_of_a_transform_of_it(
+    golden: tuple[Generator, dict[str, Any], dict[str, float]],
+) -> None:
+    generator, clip, _ = golden
+    audio = torch.from_numpy(clip["audio"])[None]
+    made = generator(audio)
+    window = torch.hann_window(generator.network.win_size)
+    logs = [
+        torch.stft(
+            each,
+            generator.network.n_fft,
+            generator.network.hop_size,
+            generator.network.win_size,
+            window,
+            center=True,
+            return_complex=True,
+        )
+        .abs()
+        .square()
+        .add(1e-9)
+        .log()
+        / 2
+        for each in (audio, made.audio)
+    ]
+    expected = (logs[0] - logs[1]).square().mean()
+    assert float(made.losses["audio_amplitude"].detach()) == pytest.approx(float(expected), rel=1e-3)
+
+
 def test_mel_bands_are_slaney_triangles(small: TrainingConfig) -> None:
     bands = LogMel(small.network).bands
     width = small.network.sample_rate / small.network.n_fft
@@ -113,6 +142,7 @@ def test_mel_bands_are_slaney_triangles(small: TrainingConfig) -> None:
         ("imag_l1", ".*codebook"),
         ("mel_l1", ".*codebook"),
         ("mel_mse", ".*codebook"),
+        ("audio_amplitude", ".*codebook"),
         ("codebook", r"(?!.*codebook)"),
         # The last projection leads to the decoder only.
         ("commitment", r"decoder\.|.*(codebook|quantizers\.1\.out_proj)"),

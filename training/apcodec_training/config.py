@@ -20,6 +20,9 @@ class LossWeights:
     45 L_A + 100 (L_IP + L_GD + L_PTD) + 20 (L_C + 2.25 (L_R + L_I)) + 45 MelL1 + 45 MelMSE + 10 codebook
     + 2.5 commitment + the adversarial and feature-matching terms, those of the multi-resolution discriminators weighted
     0.1 (published ``train.py``). The discriminators' own loss weighs the two families as their adversarial terms are.
+
+    ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
+    what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
     """
 
     amplitude: float = 45.0
@@ -31,6 +34,7 @@ class LossWeights:
     imag_l1: float = 45.0
     mel_l1: float = 45.0
     mel_mse: float = 45.0
+    audio_amplitude: float = 0.0
     codebook: float = 10.0
     commitment: float = 2.5
     period_adversarial: float = 1.0
@@ -55,6 +59,8 @@ class DataConfig:
         band_limited: Share of the segments that are brought to a lower sample rate and back, so that a model of clean
             48 kHz recordings learns what audio from elsewhere looks like: nothing above some frequency.
         lowest_rate: Hz, of those rates.
+        shares: What share of the segments comes from each folder right below the audio's, in any unit; folders that are
+            not named give none. Empty: every second of audio counts alike.
         validation_clips: Files kept for validation.
         validation_seconds: How much of each of those is coded.
     """
@@ -65,6 +71,7 @@ class DataConfig:
     gain_db: tuple[float, float] = (0.0, 0.0)
     band_limited: float = 0.0
     lowest_rate: int = 12_000
+    shares: dict[str, float] = field(default_factory=dict)
     validation_clips: int = 8
     validation_seconds: float = 5.0
 
@@ -73,6 +80,8 @@ class DataConfig:
         if not 0 <= self.band_limited <= 1:
             raise TrainingError(f"band_limited is {self.band_limited}; a share from 0 to 1 is expected")
         check_rate(self.lowest_rate)
+        if self.shares and not (min(self.shares.values()) >= 0 and sum(self.shares.values()) > 0):
+            raise TrainingError(f"shares are {self.shares}; numbers from 0 on, not all of them 0, are expected")
         _positive(self, "workers", "validation_clips", zero=True)
         if not self.gain_db[0] <= self.gain_db[1]:
             raise TrainingError(f"gain_db is {list(self.gain_db)}; the least comes first, then the most")
@@ -90,6 +99,8 @@ class OptimiserConfig:
             an entry by no more than the rate in a step, so that at 1 a latent that grows fast leaves its codebooks
             behind.
         gradient_norm: Longest gradient of the generator; 0 leaves it as it is (published).
+        average_decay: Share of the average of the generator's weights that a step leaves as it was, say 0.999. The
+            average is what is validated and saved as the run's result; 0 takes the weights themselves (published).
     """
 
     learning_rate: float = 2e-4
@@ -102,13 +113,14 @@ class OptimiserConfig:
     warmup_steps: int = 0
     codebook_rate: float = 1.0
     gradient_norm: float = 0.0
+    average_decay: float = 0.0
 
     def __post_init__(self) -> None:
         _positive(self, "learning_rate", "decay", "codebook_rate")
         _positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
         if self.final_share > 1:
             raise TrainingError(f"final_share is {self.final_share}; a share from 0 to 1 is expected")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; at least 0 and less than 1 is expected")
 
@@ -299,6 +311,10 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
         if len(value) != len(kinds):
             raise TrainingError(f"{where} is {value!r}; {len(kinds)} values are expected")
         return tuple(_typed(each, one, where) for each, one in zip(value, kinds, strict=True))
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise TrainingError(f"{where} is {value!r}; a section of keys is expected")
+        return {name: _typed(each, get_args(kind)[1], f"{where}: {name}") for name, each in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):

@@ -52,6 +52,15 @@ class Generator(nn.Module):
             for part, module in parts.items()
         }
 
+    def load(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Take over weights that ``weights()`` gave.
+
+        Raises:
+            RuntimeError: They are of another network.
+        """
+        self.encoder.load_state_dict(weights["encoder"])
+        self.decoder.load_state_dict(weights["decoder"])
+
     def spectrum(self, audio: Tensor) -> Spectrum:
         """Of audio (B, N), in float32 and without gradients."""
         with torch.no_grad(), torch.autocast(audio.device.type, enabled=False):

@@ -17,11 +17,11 @@ from apcodec_training.validation import METRICS, Heard
 
 LOSSES = (
     *("total", "amplitude", "instantaneous_phase", "group_delay", "phase_time_difference", "stft_consistency"),
-    *("real_l1", "imag_l1", "mel_l1", "mel_mse", "codebook", "commitment"),
+    *("real_l1", "imag_l1", "mel_l1", "mel_mse", "audio_amplitude", "codebook", "commitment"),
     *("period_adversarial", "period_features", "resolution_adversarial", "resolution_features"),
     *("period_discriminator", "resolution_discriminator", "gradient_norm", "learning_rate", "revived", "seconds"),
 )
-VALIDATION = (*METRICS, "codes_used")
+VALIDATION = (*METRICS, "codes_used", "score")
 
 
 class Journal:

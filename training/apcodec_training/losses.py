@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from apcodec_training.config import LossWeights
-from apcodec_training.spectra import LogMel, Spectrum
+from apcodec_training.spectra import LogMel, Spectrum, magnitude
 
 
 def spectral_losses(
@@ -29,7 +29,8 @@ def spectral_losses(
             has every spectrum.
         mel: The mel spectrum.
     """
-    original_mel, coded_mel = mel(original.real, original.imag), mel(*coded)
+    original_magnitude, coded_magnitude = magnitude(original.real, original.imag), magnitude(*coded)
+    original_mel, coded_mel = mel(original_magnitude), mel(coded_magnitude)
     return {
         "amplitude": F.mse_loss(decoded.logamp, original.logamp),
         **phase_losses(original.phase, decoded.phase),
@@ -38,6 +39,7 @@ def spectral_losses(
         "imag_l1": F.l1_loss(decoded.imag, original.imag),
         "mel_l1": F.l1_loss(coded_mel, original_mel),
         "mel_mse": F.mse_loss(coded_mel, original_mel),
+        "audio_amplitude": F.mse_loss(coded_magnitude.log(), original_magnitude.log()),
     }
 
 
@@ -47,18 +49,22 @@ def phase_losses(original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
     The first bin and the first frame count with their own value in the steps, as in the published code.
     """
     error = decoded - original
+    wrapped = anti_wrapped(error)
+
+    def steps(dim: int) -> Tensor:
+        return (wrapped.narrow(dim, 0, 1).sum() + anti_wrapped(error.diff(dim=dim)).sum()) / error.numel()
+
     return {
-        "instantaneous_phase": anti_wrapped(error).mean(),
-        "group_delay": anti_wrapped(torch.diff(error, dim=1, prepend=torch.zeros_like(error[:, :1]))).mean(),
-        "phase_time_difference": anti_wrapped(
-            torch.diff(error, dim=2, prepend=torch.zeros_like(error[:, :, :1]))
-        ).mean(),
+        "instantaneous_phase": wrapped.mean(),
+        "group_delay": steps(1),
+        "phase_time_difference": steps(2),
     }
 
 
 def anti_wrapped(error: Tensor) -> Tensor:
     """The size of an angle's error, in [0, pi], whatever whole turns it contains."""
-    return (error - torch.round(error / (2 * math.pi)) * 2 * math.pi).abs()
+    turns = torch.round(error.detach() * (0.5 / math.pi))  # which have no gradient
+    return torch.sub(error, turns, alpha=2 * math.pi).abs()
 
 
 def total(losses: Mapping[str, Tensor], weights: LossWeights) -> Tensor:

@@ -44,6 +44,12 @@ class Recording:
         return self.samples / self.sample_rate
 
     @property
+    def folder(self) -> str:
+        """The folder right below the material's that it is in; empty where it is in none."""
+        first, slash, _ = self.name.partition("/")
+        return first if slash else ""
+
+    @property
     def draws(self) -> int:
         """Segments that are taken of it in an epoch."""
         return max(1, -int(-self.seconds // SECONDS_PER_DRAW))

@@ -4,7 +4,9 @@
     training.json         the whole config of the run
     encoder_00001000      weights, as the published code saves them: {"encoder": state_dict}
     decoder_00001000
-    state_00001000        discriminators, optimisers, usage of codebooks; of the last two checkpoints
+    state_00001000        discriminators, optimisers, usage of codebooks, and the weights where those above are their
+                          average; of the last two checkpoints
+    best/                 the checkpoint of the best score in validation, and best.json: its step and numbers
     losses.csv, validation.csv, logs/ (TensorBoard), skipped.txt
 
 Every file appears whole. A checkpoint counts once its state is there, which is written last.
@@ -13,6 +15,7 @@ Every file appears whole. A checkpoint counts once its state is there, which is 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +32,7 @@ from apcodec_training.config import TrainingConfig
 
 PARTS = ("encoder", "decoder")
 _STATES = 2
+_BEST = "best"
 
 
 class RunFolder:
@@ -96,8 +100,7 @@ class RunFolder:
             "seed": config.run.seed,
         }
         for name, values in (("config.json", published), ("training.json", config.to_dict())):
-            with written_whole(self.path / name, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            _write_json(self.path / name, values)
 
     def write(
         self, step: int, weights: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int
@@ -123,6 +126,38 @@ class RunFolder:
         for old in whole[:-keep] if keep else []:
             for part in PARTS:
                 self.file(part, old).unlink(missing_ok=True)
+
+    def best_score(self, material: str) -> float:
+        """The best score so far on some material, by its digest; infinite where there is none."""
+        try:
+            best = json.loads((self.path / _BEST / "best.json").read_text(encoding="utf-8"))
+            return float(best["score"]) if best["material"] == material else math.inf
+        except (OSError, ValueError, KeyError):
+            return math.inf
+
+    def write_best(
+        self, step: int, weights: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, float], material: str
+    ) -> None:
+        """Write the weights of a step as the best, instead of those before.
+
+        Args:
+            step: Steps done.
+            weights: State dicts by part.
+            values: What validation found, and its ``score``.
+            material: Digest of the files.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        best = RunFolder(self.path / _BEST)
+        best.path.mkdir(exist_ok=True)
+        for part in PARTS:
+            _save({part: dict(weights[part])}, best.file(part, step))
+        _write_json(best.path / "config.json", json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        _write_json(best.path / "best.json", {"step": step, "material": material, **values})
+        for old in best.steps:
+            for part in PARTS if old != step else ():
+                best.file(part, old).unlink(missing_ok=True)
 
     def read(self, step: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """The weights by part and the state of a checkpoint.
@@ -154,6 +189,11 @@ class RunFolder:
                 f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed"
             ) from error
         return values
+
+
+def _write_json(target: Path, values: Mapping[str, Any]) -> None:
+    with written_whole(target, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _save(values: dict[str, Any], target: Path) -> None:

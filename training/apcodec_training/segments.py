@@ -10,7 +10,6 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,11 +22,12 @@ from apcodec_deploy.audio.resampling import exactly, resample
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import AudioError
 from apcodec_training.config import DataConfig
+from apcodec_training.drawing import Draw
 from apcodec_training.interrupts import SIGNALS
 from apcodec_training.material import Recording
 
-_ORDER, _SEGMENT = 2, 3
-"""Tell the draws of one seed from each other."""
+_SEGMENT = 3
+"""Tells the draws within segments from other draws of the same seed."""
 _MARGIN_SECONDS = 0.02
 """Read on both sides of a segment that is resampled, so that the filter has settled within it."""
 _TRIES = 20
@@ -69,16 +69,15 @@ class Segments(Dataset[Segment]):
 
     def __init__(self, recordings: Sequence[Recording], config: DataConfig, sample_rate: int, seed: int) -> None:
         self.recordings, self.config, self.sample_rate, self.seed = recordings, config, sample_rate, seed
-        self._drawn = np.repeat(np.arange(len(recordings)), [each.draws for each in recordings])
+        self._draw = Draw(recordings, config.shares, seed)
 
     @property
     def per_epoch(self) -> int:
         """Segments of an epoch."""
-        return len(self._drawn)
+        return self._draw.per_epoch
 
     def __getitem__(self, number: int) -> Segment:
-        epoch, place = divmod(number, self.per_epoch)
-        recording = self.recordings[self._drawn[_order(self.seed, epoch, self.per_epoch)[place]]]
+        recording = self.recordings[self._draw[number]]
         random = np.random.default_rng((self.seed, _SEGMENT, number))
         damaged: list[tuple[str, str]] = []
         for _ in range(_TRIES):
@@ -97,12 +96,6 @@ class Segments(Dataset[Segment]):
                 audio = band_limited(audio, self.sample_rate, int(random.integers(lowest, self.sample_rate + 1)))
             return Segment(torch.from_numpy(audio), source, tuple(damaged))
         return Segment(None, "", tuple(damaged))
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
-    """In which order an epoch goes through its segments."""
-    return np.random.default_rng((seed, _ORDER, epoch)).permutation(size)
 
 
 def read_segment(recording: Recording, start: float, samples: int, sample_rate: int) -> NDArray[np.float32]:

@@ -37,8 +37,13 @@ class Spectrum:
         return cls(torch.hypot(real, imag).add(LOG_FLOOR).log(), torch.atan2(imag + 0.0, real), real, imag)
 
 
+def magnitude(real: Tensor, imag: Tensor) -> Tensor:
+    """The magnitude of real and imaginary parts, at least ``sqrt(1e-9)``."""
+    return (real * real + imag * imag + MAGNITUDE_FLOOR).sqrt()
+
+
 class LogMel(nn.Module):
-    """Real and imaginary parts (B, F, T) to ``ln max(mel magnitudes, 1e-5)`` (B, M, T): 80 Slaney bands to Nyquist."""
+    """Magnitudes (B, F, T) to ``ln max(mel magnitudes, 1e-5)`` (B, M, T): 80 Slaney bands to Nyquist."""
 
     def __init__(self, network: NetworkConfig) -> None:
         super().__init__()
@@ -53,6 +58,5 @@ class LogMel(nn.Module):
         )
         self.bands = nn.Buffer(torch.from_numpy(bands.T).float().contiguous(), persistent=False)
 
-    def forward(self, real: Tensor, imag: Tensor) -> Tensor:
-        magnitude = (real * real + imag * imag + MAGNITUDE_FLOOR).sqrt()
-        return (self.bands @ magnitude).clamp(min=MEL_FLOOR).log()
+    def forward(self, magnitudes: Tensor) -> Tensor:
+        return (self.bands @ magnitudes).clamp(min=MEL_FLOOR).log()

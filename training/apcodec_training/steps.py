@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from apcodec_deploy.errors import TrainingError
 from apcodec_training.adversarial import adversarial_losses, discriminator_losses
+from apcodec_training.averaging import Averaged
 from apcodec_training.config import TrainingConfig
 from apcodec_training.discriminators import Discriminators
 from apcodec_training.generator import Generator, Reconstruction, autocast
@@ -55,6 +56,8 @@ class Steps:
         codebooks = [stage.codebook.weight for stage in generator.encoder.quantizer.stages]
         self.optimiser = self._adam(nn.ModuleList([generator.encoder, generator.decoder]), apart=codebooks)
         self.judge_optimiser = self._adam(self.discriminators) if self.discriminators is not None else None
+        decay = config.optimiser.average_decay
+        self._averaged = Averaged(self.generator, decay) if decay else None
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=config.run.precision == "float16")
         self._spread = processes.spread(self.generator)
         self._judges = processes.spread(self.discriminators) if self.discriminators is not None else None
@@ -86,6 +89,11 @@ class Steps:
             weight_decay=options.weight_decay,
             fused=self.processes.device.type == "cuda",
         )
+
+    @property
+    def result(self) -> Generator:
+        """What the run gives: the generator, or the average of its weights."""
+        return self.generator if self._averaged is None else self._averaged.generator
 
     def quantizing(self, step: int) -> bool:
         """Whether the quantizer is part of a step."""
@@ -124,7 +132,10 @@ class Steps:
             raise NotFinite(values)
         if (norm := self._descend(weighted)) is not None:
             values["gradient_norm"] = norm
-        return StepResult(values, self._tend_codebooks(made, step))
+        revived = self._tend_codebooks(made, step)
+        if self._averaged is not None:
+            self._averaged.follow(step)
+        return StepResult(values, revived)
 
     def _judge(self, original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         """The discriminators' losses."""
@@ -199,9 +210,10 @@ class Steps:
         return revive(quantizer, self.usage, encoded, self.optimiser, after=after, random=random)
 
     def state(self) -> dict[str, Any]:
-        """Everything but the generator's weights that the next step depends on."""
+        """Everything but the result's weights that the next step depends on."""
         judges = self.discriminators
         return {
+            "weights": None if self._averaged is None else self.generator.weights(),
             "optimiser": self.optimiser.state_dict(),
             "discriminators": None if judges is None else judges.state_dict(),
             "judge_optimiser": None if self.judge_optimiser is None else self.judge_optimiser.state_dict(),
@@ -211,7 +223,7 @@ class Steps:
         }
 
     def restore(self, weights: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Go back to a state and the weights that belong to it.
+        """Go back to a state and the result's weights that belong to it.
 
         What the config says of the optimisers holds, not what it said then; discriminators that were not there before
         start new.
@@ -220,8 +232,9 @@ class Steps:
             TrainingError: They are of another network, or of other discriminators.
         """
         try:
-            self.generator.encoder.load_state_dict(weights["encoder"])
-            self.generator.decoder.load_state_dict(weights["decoder"])
+            self.result.load(weights)
+            if self.result is not self.generator or state.get("weights"):  # averages now, or did then
+                self.generator.load(state.get("weights") or weights)
             _load_moments(self.optimiser, state["optimiser"])
             if self.discriminators is not None and self.judge_optimiser is not None and state["discriminators"]:
                 self.discriminators.load_state_dict(state["discriminators"])

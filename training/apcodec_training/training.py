@@ -242,7 +242,7 @@ class Training:
     def _validate(self, journal: Journal) -> None:
         clips: list[Heard] = []
         values = validate(
-            self.steps.generator,
+            self.steps.result,
             self.material.validation,
             self.config.data.validation_seconds,
             heard=lambda clip: clips.append(clip) if len(clips) < _HEARD_CLIPS else None,
@@ -252,9 +252,11 @@ class Training:
             journal.validation(self.done, values, clips)
             told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
             self.reporting.say(f"step {self.done}: {told}")
+            if values["score"] < self.folder.best_score(self.material.digest):
+                self.folder.write_best(self.done, self.steps.result.weights(), values, self.material.digest)
 
     def _save(self) -> None:
-        weights = self.steps.generator.weights()
+        weights = self.steps.result.weights()
         if not all(bool(each.isfinite().all()) for part in weights.values() for each in part.values()):
             raise TrainingError(
                 f"the weights of step {self.done} are not finite, so they are not saved; go on from the checkpoint "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,11 @@ from apcodec_training.material import Recording
 from apcodec_training.segments import read_segment
 
 METRICS = ("lsd", "stoi", "mel", "si_sdr")
+
+
+def score(means: Mapping[str, float]) -> float:
+    """One number to choose a checkpoint by: LSD + mel distance - STOI; less is better."""
+    return means["lsd"] + means["mel"] - means["stoi"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ def validate(
         damaged: Called with the path of each file that cannot be read, and why.
 
     Returns:
-        Means by the name of the metric, and ``codes_used``: the mean share of entries that are used, over codebooks.
+        Means by the name of the metric, ``codes_used``: the mean share of entries that are used, over codebooks, and
+        their ``score``.
     """
     device = next(generator.parameters()).device
     network = generator.network
@@ -71,4 +77,5 @@ def validate(
     means = {name: float(np.mean(found)) for name, found in values.items()}
     if means:
         means["codes_used"] = float(np.mean([len(book) / network.codebook_size for book in used]))
+        means["score"] = score(means)
     return means

@@ -44,6 +44,7 @@ class AvReader:
         """
         self.path = path
         self._av: Any = require("av", extra="av")
+        self._closed = False
         self._raw = open_input(path)
         try:
             check_single(FileSource(self._raw))
@@ -68,6 +69,7 @@ class AvReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         self._container.close()
         self._raw.close()
 
@@ -111,6 +113,8 @@ class AvReader:
                     self._check_unchanged(decoded.sample_rate, decoded.layout.nb_channels)
                 for frame in resampler.resample(decoded):
                     yield frame.to_ndarray().reshape(-1, self.channels).T
+                    if self._closed:  # PyAV would read on, from memory that is freed
+                        raise AudioError("it was closed while it was read")
         except self._av.FFmpegError as error:
             raise AudioError(f"it is damaged: {error}") from error
 

@@ -137,6 +137,28 @@ def test_compressed_samples(tmp_path: Path) -> None:
         from_pipe(path)
 
 
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "FLAC"])
+def test_a_long_pipe(tmp_path: Path, form: str) -> None:
+    """Longer than what is kept of it."""
+    audio = (np.random.default_rng(0).integers(-9000, 9000, 2_000_000) / 32768).astype(np.float32)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, audio, RATE, format=form, subtype="PCM_16")
+    np.testing.assert_array_equal(from_pipe(path)[0], audio)
+
+
+def test_a_nist_sphere_of_another_length(tmp_path: Path) -> None:
+    """As in old speech corpora, under .wav."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, clip()[0], 16_000, format="NIST", subtype="PCM_16")
+    data = path.read_bytes()
+    np.testing.assert_array_equal(from_path(path), clip())
+    path.write_bytes(data[:-2])
+    with pytest.raises(AudioError, match=f"{LENGTH - 1} of {LENGTH} samples are there"):
+        from_path(path)
+    path.write_bytes(data + data[-100:])
+    assert from_path(path).shape == (1, LENGTH + 50)
+
+
 def test_two_mp4_in_one_are_refused(tmp_path: Path) -> None:
     """FFmpeg reads the first only."""
     path = tmp_path / "a.m4a"

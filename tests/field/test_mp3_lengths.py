@@ -113,6 +113,16 @@ def test_what_is_cut_or_broken_is_refused(tmp_path: Path, read: Read, tagged: bo
 
 
 @both_ways
+@pytest.mark.parametrize("frames", [2, 3])
+def test_very_short_ones(tmp_path: Path, read: Read, frames: int) -> None:
+    path, data = tmp_path / "a.mp3", mp3()
+    with av.open(io.BytesIO(data)) as container:
+        places = [packet.pos for packet in container.demux(audio=0) if packet.size]
+    path.write_bytes(ID3 + data[: places[frames]] + ID3V1)
+    assert read(path).shape == (1, 1152 * frames)
+
+
+@both_ways
 def test_a_header_that_counts_more_than_is_there(tmp_path: Path, read: Read) -> None:
     """Cut between two frames, so that nothing else is wrong."""
     path, data = tmp_path / "a.mp3", mp3(tagged=True)

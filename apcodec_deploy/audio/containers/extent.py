@@ -76,7 +76,7 @@ class _Extent:
             yield start, held
         stop = start + declared
         if declared and not holds(source, stop - 1):
-            self.end = source.size or stop
+            self.end = source.reached
             if not self._streamed:
                 raise AudioError(
                     f"the file is cut: it declares {declared} bytes of audio and holds {max(0, self.end - start)}"

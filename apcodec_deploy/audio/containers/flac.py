@@ -37,10 +37,11 @@ def walk(source: Source, start: int) -> Generator[Part, None, int]:
     frames = start + HEAD_BYTES
     declared, held = total(head), None
     if source.size is None:
-        part = Part(View(source, _pieces(source, frames), head=with_total(head, 0)), declared=declared)
-        yield part
-        part.view.drain()
-        return _end(source, frames)
+        passing = _Passing(source, frames)
+        view = View(source, passing.pieces(), head=with_total(head, 0))
+        yield Part(view, declared=declared)
+        view.drain()
+        return passing.end
     end = before_tags(source, start, source.size)
     settled = declared > 0 and _last_sample(source, frames, end, head) == declared
     if not settled:
@@ -64,19 +65,33 @@ def with_total(head: bytes, samples: int) -> bytes:
     return head[:18] + (packed | samples).to_bytes(8, "big") + head[26:]
 
 
-def _pieces(source: Source, at: int) -> Iterator[tuple[int, int]]:
-    """All up to the next FLAC, or to the end and the tags there, block by block."""
-    while True:
-        block = source.read(at, _BLOCK + _TAG_ROOM)
-        following = _next(source, at, block)
-        if following is not None:
-            yield at, following - at
-            return
-        if len(block) < _BLOCK + _TAG_ROOM:
-            yield at, before_tags(source, at, at + len(block)) - at
-            return
-        yield at, _BLOCK
-        at += _BLOCK
+class _Passing:
+    """The frames of a FLAC in a pipe.
+
+    Attributes:
+        end: Where what follows begins, once all of them have passed.
+    """
+
+    def __init__(self, source: Source, start: int) -> None:
+        self.end = start
+        self._source = source
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """All up to the next FLAC, or to the end and the tags there, block by block."""
+        source, size = self._source, _BLOCK + _TAG_ROOM
+        while True:
+            at = self.end
+            block = source.read(at, size)
+            following = _next(source, at, block)
+            if following is not None:
+                self.end = following
+            elif len(block) < size:
+                self.end = before_tags(source, at, at + len(block))
+            else:
+                self.end = at + _BLOCK
+            yield at, self.end - at
+            if following is not None or len(block) < size:
+                return
 
 
 def _end(source: Source, at: int) -> int:

@@ -22,4 +22,4 @@ def kind_at(source: Source, at: int) -> str | None:
         return "OGG"
     if head[:8] in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"):  # STREAMINFO comes first and may be alone
         return "FLAC"
-    return {b"caff": "CAF", b".snd": "AU", b"dns.": "AU"}.get(head[:4])
+    return {b"caff": "CAF", b".snd": "AU", b"dns.": "AU", b"NIST": "NIST"}.get(head[:4])

@@ -167,7 +167,7 @@ def _stands(source: Source, at: int) -> bool:
         if first is None or frame is None or not frame.continues(first):
             return False
         at += frame.size
-        if not holds(source, at):
+        if not holds(source, after_tags(source, at)):
             return True
         frame = _frame_at(source, at)
     return frame is not None and first is not None and frame.continues(first)

@@ -37,6 +37,7 @@ class Part:
         declared: Samples that it says it has, if they have to be compared with those that come.
         order: Where each channel of WAV's order stands in it; None if in the same place.
         settled: Whether what follows needs to be looked for only once all of it has been read.
+        strange: Whether nothing is known of it but what libsndfile makes of it.
     """
 
     view: View
@@ -47,3 +48,4 @@ class Part:
     declared: int | None = None
     order: tuple[int, ...] | None = None
     settled: bool = False
+    strange: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apcodec_deploy.audio.containers import extent, flac, mpeg, ogg
+from apcodec_deploy.audio.containers import extent, flac, mpeg, nist, ogg
 from apcodec_deploy.audio.containers.kinds import CHUNKED, kind_at
 from apcodec_deploy.audio.containers.part import Part
 from apcodec_deploy.audio.containers.source import Source, holds
@@ -31,10 +31,12 @@ def parts(source: Source) -> Iterator[Part]:
             at = yield from ogg.walk(source, at)
         elif kind == "FLAC":
             at = yield from flac.walk(source, at)
+        elif kind == "NIST" and source.size is not None:
+            at = yield from nist.walk(source, at)
         elif (begin := mpeg.first_frame(source, at)) is not None:
             at = yield from mpeg.walk(source, begin)
         elif at == start and source.size is not None:
-            yield Part(View(source, [(at, source.size - at)]))
+            yield Part(View(source, [(at, source.size - at)]), strange=True)
             return
         else:
             return  # what follows is of no kind of audio

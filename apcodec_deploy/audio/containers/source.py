@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Protocol
 
+from apcodec_deploy.errors import AudioError
+
 _BLOCK = 1 << 18
 """Bytes that are read of a file at once; headers stand close together."""
 _KEPT = 1 << 20
@@ -15,13 +17,21 @@ class Source(Protocol):
     """Where bytes come from.
 
     Attributes:
-        size: Bytes in all; None as long as nobody knows, which is so in a pipe until it ends.
+        size: Bytes in all, each of which is at hand at any time; None in a pipe, where neither is so.
+        reached: Bytes that have been seen to be there.
     """
 
     size: int | None
 
+    @property
+    def reached(self) -> int: ...
+
     def read(self, at: int, size: int) -> bytes:
-        """Bytes from ``at`` on: ``size`` of them, or those until the end."""
+        """Bytes from ``at`` on: ``size`` of them, or those until the end.
+
+        Raises:
+            AudioError: They have passed through a pipe too long ago.
+        """
         ...
 
 
@@ -31,7 +41,8 @@ class FileSource:
     def __init__(self, raw: BinaryIO) -> None:
         """Read from a file that is open and stays the caller's."""
         self._raw = raw
-        self.size: int | None = raw.seek(0, os.SEEK_END)
+        self.reached = raw.seek(0, os.SEEK_END)
+        self.size: int | None = self.reached
         self._block, self._at = b"", 0
 
     def read(self, at: int, size: int) -> bytes:
@@ -49,22 +60,26 @@ class PipeSource:
         """Read from a descriptor that stays the caller's."""
         self._descriptor = descriptor
         self.size: int | None = None
-        self._held, self._first = bytearray(), 0
+        self._held, self._first, self._ended = bytearray(), 0, False
+
+    @property
+    def reached(self) -> int:
+        """See ``Source``."""
+        return self._first + len(self._held)
 
     def read(self, at: int, size: int) -> bytes:
         """See ``Source``."""
-        while self.size is None and self._first + len(self._held) < at + size:
+        while not self._ended and self.reached < at + size:
             # Read here and not in libsndfile, so that a signal is heard while nothing comes.
             chunk = os.read(self._descriptor, 1 << 16)
-            if not chunk:
-                self.size = self._first + len(self._held)
+            self._ended = not chunk
             self._held += chunk
             if len(self._held) > 2 * _KEPT:
                 passed = min(len(self._held) - _KEPT, max(0, at - self._first))
                 del self._held[:passed]
                 self._first += passed
         if at < self._first:
-            raise ValueError(f"byte {at} of a pipe has passed by; from {self._first} on they are at hand")
+            raise AudioError("what has passed through the pipe would be needed again; save it to a file first")
         return bytes(self._held[at - self._first : at - self._first + size])
 
 

@@ -10,8 +10,27 @@ from collections.abc import Callable, Iterable
 class Worker(threading.Thread):
     """A thread that does not keep the process alive. Whoever starts one also waits for it (``join_all``)."""
 
-    def __init__(self, work: Callable[[], None], name: str) -> None:
-        super().__init__(target=work, name=name, daemon=True)
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._asked = False
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        self._asked = True
+        super().start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._done.set()
+
+    def end_within(self, seconds: float) -> None:
+        """Wait for its end, no longer than so; also where an interrupt came while it was being started."""
+        until = time.monotonic() + seconds
+        if self._asked and self._done.wait(max(0.0, seconds)):
+            self.join(max(0.0, until - time.monotonic()))
 
 
 def join_all(workers: Iterable[Worker], seconds: float) -> None:
@@ -21,7 +40,7 @@ def join_all(workers: Iterable[Worker], seconds: float) -> None:
     """
     until = time.monotonic() + seconds
     for worker in workers:
-        worker.join(max(0.0, until - time.monotonic()))
+        worker.end_within(until - time.monotonic())
 
 
 def any_left() -> bool:

@@ -109,7 +109,7 @@ class SharedBackend:
 
     def forked(self) -> None:
         """In the child there are no lanes: they are started again, and what waited there waits for nobody."""
-        self._waiting, self._changed = deque(), threading.Condition()
+        self._waiting, self._changed, self._workers = deque(), threading.Condition(), []
         self._alive = 0
         self._begun = False
 

@@ -20,7 +20,7 @@ from apcodec_deploy.workers import Worker, join_all
 Result = TypeVar("Result")
 _BLOCK = 1 << 16
 _LOOK_SECONDS = 0.5
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 """Seconds that work which is to stop may take for it; then it is left behind, as it waits for somebody else."""
 
 

@@ -94,7 +94,8 @@ def main() -> NoReturn:
     signals = Signals()
     try:
         code = _run()
-        flush_output()
+        if code != INTERRUPTED or not any_left():  # else the thread that is left may hold the stream
+            flush_output()
     except KeyboardInterrupt:
         code = INTERRUPTED
     except ApcodecError as error:

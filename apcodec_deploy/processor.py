@@ -18,8 +18,13 @@ DECISIVE = (
 """Instructions, in Linux's words, that decide how fast and in which numbers a network's products are computed."""
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables by which oneDNN, inside OpenVINO and PyTorch, computes as on a lesser processor."""
-_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Values of those switches that leave no products of bfloat16."""
+# fmt: off
+_LEFT = {
+    "SSE41": (), "AVX": (), "AVX2": ("avx2",), "AVX2_VNNI": ("avx2", "avx_vnni"),
+    "AVX512_CORE": ("avx2", "avx512f"), "AVX512_CORE_VNNI": ("avx2", "avx512f", "avx512_vnni"),
+}
+# fmt: on
+"""What is left of ``DECISIVE`` by values of those switches that take away products of bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,15 @@ class Processor:
         return tuple(flag for flag in DECISIVE if flag in self.flags)
 
     @property
+    def usable(self) -> tuple[str, ...]:
+        """Those that oneDNN, inside OpenVINO and PyTorch, may use."""
+        left = _LEFT.get(self.limit, DECISIVE)
+        return tuple(flag for flag in self.instructions if flag in left)
+
+    @property
     def allows_bfloat16(self) -> bool:
         """Whether oneDNN may use products of bfloat16, if the processor has them."""
-        return self.limit not in _WITHOUT_BFLOAT16
+        return self.limit not in _LEFT
 
     @property
     def key(self) -> str:

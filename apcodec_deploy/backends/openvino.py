@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends import convolutions
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
 from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
@@ -144,6 +145,8 @@ class OpenVinoBackend:
         claim_threads()
         try:
             model = self._core.read_model(data)
+            if self.precision == INT8 and name in NETWORKS and convolutions.wanted(this_processor()):
+                convolutions.as_convolutions(import_openvino(), model)
             if fixed:
                 model.reshape({tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs})
             return self._core.compile_model(

@@ -12,6 +12,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from apcodec_deploy import __version__
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cache import cache_folder
@@ -61,7 +62,7 @@ def _file(bundle: Bundle, backend: Backend, runtime: str, processor: Processor) 
     facts = {
         "graphs": dict(bundle.graph_key(name, precision) for name in GRAPHS),
         "proof": described,
-        "backend": [backend.name, runtime, backend.precision],
+        "backend": [__version__, backend.name, runtime, backend.precision],
         "processor": processor.key,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -9,20 +9,14 @@ not have joined in yet.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from apcodec_training.material import Material
 from apcodec_training.presets import preset
-from apcodec_training.processes import processes
-from apcodec_training.run_folder import RunFolder
-from apcodec_training.training import Training
+from trials import WITHOUT_DISCRIMINATORS, trial
 
 OFF = {"mean_spectrum": False, "codebooks_from_data": False, "steps_without_quantizer": 0}
-PLAIN = ("period_adversarial", "period_features", "resolution_adversarial", "resolution_features")
 
 
 def variants(steps: int) -> dict[str, dict[str, Any]]:
@@ -41,39 +35,24 @@ def variants(steps: int) -> dict[str, dict[str, Any]]:
 
 
 def measured(name: str, changes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Train, and read what came of it."""
-    config = (
-        preset("demo")
-        .changed(
-            {
-                "losses": dict.fromkeys(PLAIN, 0.0),
-                "run": {
-                    "steps": options.steps,
-                    "log_every": 20,
-                    "validate_every": options.steps,
-                    "checkpoint_every": options.steps,
-                    "precision": options.precision,
-                },
-            },
-            name,
-        )
-        .changed(changes, name)
-    )
-    with tempfile.TemporaryDirectory() as directory, processes("auto") as here, RunFolder(Path(directory)) as folder:
-        material = Material.find(options.audio, validation=options.validation, clips=8, seed=config.run.seed)
-        Training(config, material, folder, here).run()
-        with (folder.path / "losses.csv").open(newline="") as file:
-            losses = list(csv.DictReader(file))
-        with (folder.path / "validation.csv").open(newline="") as file:
-            *_, validation = csv.DictReader(file)
-    last = losses[-1]
+    """Train, and keep what is to be compared."""
+    run = {
+        "steps": options.steps,
+        "log_every": 20,
+        "validate_every": options.steps,
+        "checkpoint_every": options.steps,
+        "precision": options.precision,
+    }
+    config = preset("demo").changed({"losses": WITHOUT_DISCRIMINATORS, "run": run}, name).changed(changes, name)
+    found = trial(config, options.audio, options.validation)
+    losses, last = found["losses"], found["losses"][-1]
     return {
         "name": name,
         "changes": changes,
-        "amplitude": [float(line["amplitude"]) for line in losses],
-        "mel_l1": [float(line["mel_l1"]) for line in losses],
-        "usage": [float(last[f"usage_{book}"]) for book in range(1, 5)],
-        "validation": {key: float(value) for key, value in validation.items() if key != "step"},
+        "amplitude": [line["amplitude"] for line in losses],
+        "mel_l1": [line["mel_l1"] for line in losses],
+        "usage": [last[f"usage_{book}"] for book in range(1, 5)],
+        "validation": {key: value for key, value in found["validation"][-1].items() if key != "step"},
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,7 +61,7 @@ class Steps:
         decay = config.optimiser.average_decay
         self._averaged = Averaged(self.generator, decay) if decay else None
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=config.run.precision == "float16")
-        self._spread = processes.spread(self.generator)
+        self._spread = processes.spread(_compiled(self.generator) if config.run.compiled else self.generator)
         self._judges = processes.spread(self.discriminators) if self.discriminators is not None else None
 
     def _new_discriminators(self) -> Discriminators | None:
@@ -246,6 +248,13 @@ class Steps:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise TrainingError(f"the checkpoint does not fit the config: {reason}") from error
+
+
+def _compiled(generator: Generator) -> nn.Module:
+    """A generator that is compiled when it is first called."""
+    if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl"))):
+        raise TrainingError("run.compiled needs a C++ compiler, and there is none; install g++ or leave it out")
+    return cast(nn.Module, torch.compile(generator))
 
 
 def _load_moments(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -84,6 +84,7 @@ class SharedBackend:
         self._changed = threading.Condition()
         self._closed = False
         self._failed: DeviceError | None = None
+        self._workers: list[Worker] = []
         self._start()
         watch(self)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,7 +136,10 @@ def _connect(ray: Any, address: str | None) -> None:
     """Join a cluster, or start one here, without telling its makers about it, and quietly."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options = {"include_dashboard": False} if address is None else {"address": address}
+    before = signal.getsignal(signal.SIGTERM)
     ray.init(**options, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray's own ends the process with a code and words of its own
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

@@ -98,3 +98,13 @@ def test_a_job_of_ray_is_gone_on_with_without_it(root: Path) -> None:
     for option in (("--stats",), ("--batch", "2"), ("--device", "cuda:1")):
         refused = subprocess.run([*COMMAND, "mixed", *RAY, *option], cwd=root, check=False, capture_output=True)
         assert refused.returncode == 1 and b"--executor" in refused.stderr
+
+
+def test_a_job_of_ray_ends_as_any_other_when_it_is_told_to(root: Path) -> None:
+    process = subprocess.Popen([*COMMAND, "ended", *RAY], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not actors(process.pid):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"nothing is left half written" in said

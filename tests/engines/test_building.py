@@ -38,7 +38,7 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         return exporting.export_bundle(random_checkpoint(PUBLISHED_48K), tmp_path_factory.mktemp("full") / "bundle")
 
 
-@pytest.fixture(params=["demo", "full size"])
+@pytest.fixture(params=["demo", pytest.param("full size", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest) -> Bundle:
     if request.param == "demo":
         return Bundle.embedded()
@@ -69,6 +69,7 @@ def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle,
     assert all(set(counts) == {"float32"} for counts in products(built, "NORMALIZATION").values())
 
 
+@pytest.mark.slow
 def test_half_precision_networks_take_three_fifths_of_the_room_at_most(full_size: Bundle) -> None:
     sizes = {}
     for precision in ("fp16", "fp32"):

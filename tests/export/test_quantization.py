@@ -69,12 +69,18 @@ def test_a_product_that_is_not_there_is_named(linear: onnx.ModelProto) -> None:
         quantized(linear, ["first", "third"], [])
 
 
-def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint) -> None:
+@pytest.fixture(scope="module")
+def integer(unpublished_grn: Checkpoint) -> dict[str, bytes]:
+    """The 8-bit graphs of a small network."""
+    return integer_graphs(unpublished_grn, INTEGER)
+
+
+def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:
     paths = {path for path in layer_paths(unpublished_grn, INTEGER) if INTEGER.quantizes(path)}
     assert "encoder.amplitude.embed" in paths and "decoder.real_head" in paths
     assert not [path for path in paths if path.endswith(("depthwise", "latent", "_down", "inside", "stream"))]
     found = set()
-    for part, data in integer_graphs(unpublished_grn, INTEGER).items():
+    for part, data in integer.items():
         graph = onnx.load_from_string(data).graph
         held = {tensor.name: tensor.data_type for tensor in graph.initializer}
         made = {output: node for node in graph.node for output in node.output}
@@ -88,8 +94,8 @@ def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint) -> 
     assert found == paths
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(unpublished_grn: Checkpoint) -> None:
-    assert integer_graphs(unpublished_grn, INTEGER) == integer_graphs(unpublished_grn, INTEGER)
+def test_the_same_checkpoint_gives_the_same_bytes(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:
+    assert integer_graphs(unpublished_grn, INTEGER) == integer
 
 
 def test_a_bundle_says_what_its_8_bit_graphs_cost() -> None:
@@ -103,11 +109,10 @@ def test_a_bundle_says_what_its_8_bit_graphs_cost() -> None:
         assert variant["plan"]["layers"][path] == "float32"
 
 
-def test_graphs_that_lose_the_codes_are_not_advised(unpublished_grn: Checkpoint) -> None:
-    models = integer_graphs(unpublished_grn, INTEGER)
-    assert len(judge_integers(unpublished_grn, models).agreement) == unpublished_grn.network.num_codebooks
+def test_graphs_that_lose_the_codes_are_not_advised(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:
+    assert len(judge_integers(unpublished_grn, integer).agreement) == unpublished_grn.network.num_codebooks
     broken = {}
-    for name, data in models.items():
+    for name, data in integer.items():
         model = onnx.load_from_string(data)
         for tensor in model.graph.initializer:
             if tensor.data_type == onnx.TensorProto.INT8:

@@ -51,6 +51,7 @@ def test_one_command_begins_and_goes_on(folder: Path, tmp_path: Path, config: Pa
     assert RunFolder(tmp_path / "run").newest == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_losses(folder: Path, tmp_path: Path, config: Path) -> None:
     more = tmp_path / "more.toml"
     more.write_text("[run]\nsteps = 40\ncheckpoint_every = 4\n")

@@ -44,16 +44,16 @@ def audio(subject: PyTorchReference) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The modules of a checkpoint, and the graphs that were made from it for this run, on whole clips."""
+    """The modules of a checkpoint, and the graphs that were made from it, on whole clips."""
 
     reference: PyTorchReference
     exported: ApcodecContender
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
+def pair(bundles: dict[str, Path]) -> Iterator[Pair]:
     """Of the published 48 kHz code's golden checkpoint."""
-    with model_of(None, Path(__file__).parents[2] / "golden" / "apcodec_48k_grn_tiny") as model:
+    with model_of(str(bundles["grn"]), Path(__file__).parents[2] / "golden" / "apcodec_48k_grn_tiny") as model:
         settings = Settings(threads=1, model=model.bundle, checkpoint=model.checkpoint, options={"window": "whole"})
         yield Pair(PyTorchReference(settings), ApcodecContender(settings))
 

@@ -219,8 +219,17 @@ def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("to", ["apc", "wav"])
+@pytest.mark.parametrize(
+    ("how", "to"),
+    [
+        (signal.SIGINT, "wav"),
+        (signal.SIGTERM, "apc"),
+        pytest.param(signal.SIGINT, "apc", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "wav", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "apc", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "wav", marks=pytest.mark.slow),
+    ],
+)
 def test_a_command_that_is_interrupted_says_so_and_cleans_up(
     tmp_path: Path, speech: Audio, how: signal.Signals, to: str
 ) -> None:

@@ -101,6 +101,7 @@ def killed_until_done(root: Path, kills: int) -> int:
     return at_work
 
 
+@pytest.mark.slow
 def test_a_job_killed_at_random_ends_as_if_undisturbed(tmp_path: Path, speech: Audio) -> None:
     corpus(tmp_path / "in", speech, 60)
     assert killed_until_done(tmp_path, 6) >= 3

@@ -171,7 +171,7 @@ def test_a_source_that_grows_while_it_is_read_fails_and_is_done_later(
         yield from genuine(reader)
         if reader.path.name == "0001.wav":
             with reader.path.open("ab") as file:
-                file.write(b"more")
+                file.write(b"note\4\0\0\0more")  # a chunk, as programs add behind the audio
 
     with monkeypatch.context() as patch:
         patch.setattr(AudioReader, "blocks", growing)

@@ -11,6 +11,7 @@ import pytest
 
 import apcodec_deploy
 from apcodec_deploy.bundle import GRAPHS
+from apcodec_deploy.proof import FILES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -50,6 +51,7 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
             for short in ("fp16", "int8")
         ),
         "apcodec_deploy/bundles/demo/model.json",
+        *(f"apcodec_deploy/bundles/demo/{name}" for name in FILES),
         "apcodec_deploy/clips/speech_music_48k.flac",
         *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),
     }

@@ -19,8 +19,11 @@ METRICS = ("lsd", "stoi", "mel", "si_sdr")
 
 
 def score(means: Mapping[str, float]) -> float:
-    """One number to choose a checkpoint by: LSD + mel distance - STOI; less is better."""
-    return means["lsd"] + means["mel"] - means["stoi"]
+    """One number to choose a checkpoint by: LSD + mel distance - STOI; less is better.
+
+    Clips too short for STOI have none, whatever the checkpoint, so it is left out then.
+    """
+    return means["lsd"] + means["mel"] - means.get("stoi", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -87,9 +89,11 @@ class PyTorchContender(ABC):
         counted: dict[str, tuple[float, float]] = {}
         codes: Any = None
         for direction in ("encode", "decode"):
-            # What is counted does not depend on oneDNN, but its LSTM fails under a counter where it lacks a type.
-            plain = torch.backends.mkldnn.flags(enabled=False)
-            with plain, FlopCounterMode(display=False) as counter, _LstmWork(self.modules(), counter) as lstm:
+            with (
+                _without_onednn(),
+                FlopCounterMode(display=False) as counter,
+                _LstmWork(self.modules(), counter) as lstm,
+            ):
                 if direction == "encode":
                     codes = self.encode(audio)
                 else:
@@ -118,6 +122,15 @@ class PyTorchContender(ABC):
     def close(self) -> None:
         """Let the device come to its end; the memory goes with the process."""
         self.synchronize()
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """What is counted does not depend on oneDNN, whose LSTM fails under a counter where the processor lacks a type."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # which is for Intel's GPUs
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 class _LstmWork:

@@ -121,6 +121,7 @@ def test_a_precision_is_built_from_its_own_networks_and_the_float32_rest() -> No
 def test_the_cache_is_the_users_or_what_the_environment_names(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_root() == cache
     monkeypatch.delenv("APCODEC_ENGINE_CACHE")
+    monkeypatch.delenv("APCODEC_CACHE")
     assert cache_root().parts[-2:] == ("apcodec-deploy", "engines")
 
 

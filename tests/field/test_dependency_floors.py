@@ -79,6 +79,12 @@ def test_typer_shows_help_with_the_newest_click(project: dict[str, Any]) -> None
     assert not typer.specifier.contains("0.15.4")
 
 
+def test_onnx_runtime_quantises_what_the_lowest_onnx_exports(project: dict[str, Any]) -> None:
+    # ONNX Runtime 1.20 looks for the weights in a file beside the graph, and none is written.
+    (runtime,) = (each for each in requirements(project) if each.name == "onnxruntime")
+    assert not runtime.specifier.contains("1.20.1")
+
+
 def test_the_floors_that_are_installed_are_those_of_the_project(project: dict[str, Any]) -> None:
     assert {each.name: lowest(each) for each in printed()} == {
         each.name: lowest(each) for each in map(Requirement, project["dependencies"])

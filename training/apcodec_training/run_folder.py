@@ -27,6 +27,7 @@ from torch import Tensor
 from apcodec_deploy.errors import OutputError, TrainingError
 from apcodec_deploy.files import is_partial, locked, written_whole
 from apcodec_export.checkpoint import read_state
+from apcodec_export.foreign_files import no_weights, unreadable
 from apcodec_export.published import published_config
 from apcodec_training.config import TrainingConfig
 
@@ -170,9 +171,8 @@ class RunFolder:
         path = self.file("state", step)
         try:
             state: dict[str, Any] = torch.load(path, "cpu", weights_only=True)
-        except Exception as error:  # unpickling what is no pickle can raise anything
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TrainingError(f"{path} cannot be read ({reason}); remove it to go on from the one before") from error
+        except Exception as error:  # unpickling what is no pickle can raise anything, and advise to run its code
+            raise TrainingError(f"{path} cannot be read; remove it to go on from the one before: {_why(path)}") from error
         return weights, state
 
     def read_config(self) -> dict[str, Any]:
@@ -202,3 +202,11 @@ def _save(values: dict[str, Any], target: Path) -> None:
             torch.save(values, file)
         except RuntimeError as error:  # which is what PyTorch makes of a full disk
             raise OSError(f"PyTorch could not write it ({str(error).splitlines()[0]})") from error
+
+
+def _why(path: Path) -> str:
+    """Why PyTorch does not read a file."""
+    try:
+        return no_weights(path) or unreadable(path)
+    except OSError as error:
+        return str(error.strerror or error)

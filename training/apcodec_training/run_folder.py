@@ -172,7 +172,9 @@ class RunFolder:
         try:
             state: dict[str, Any] = torch.load(path, "cpu", weights_only=True)
         except Exception as error:  # unpickling what is no pickle can raise anything, and advise to run its code
-            raise TrainingError(f"{path} cannot be read; remove it to go on from the one before: {_why(path)}") from error
+            raise TrainingError(
+                f"{path} cannot be read; remove it to go on from the one before: {_why(path)}"
+            ) from error
         return weights, state
 
     def read_config(self) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def test_everything_survives_its_file(measured: Results, tmp_path: Path) -> None
     assert replace(read, timings=(), stages=()) == replace(measured, timings=(), stages=())
 
 
+@pytest.mark.slow
 def test_growing_cases_end_for_those_for_whom_they_take_too_long(stand_in: Named) -> None:
     (throughput,) = modes_named(["throughput"])
     done: list[tuple[int, int]] = []

@@ -57,6 +57,7 @@ def test_the_models_default_is_among_the_lengths() -> None:
     assert WindowLayout.of(spec, None) in [WindowLayout.of(spec, seconds) for seconds in LENGTHS]
 
 
+@pytest.mark.slow
 def test_a_small_sweep_of_the_embedded_model(tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()

@@ -171,6 +171,7 @@ def test_a_missing_package_gives_the_hint_how_to_install_it(
     assert not exports.calls
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_disk_becomes_a_bundle_that_runs(tmp_path: Path, unpublished: NetworkConfig) -> None:
     checkpoint = random_checkpoint(unpublished)
     numbers = {"sampling_rate": 24000, "n_fft": 256, "win_size": 120, "hop_size": 32, "ratio": 4}

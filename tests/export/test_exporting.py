@@ -23,6 +23,8 @@ from apcodec_export import exporting
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.exporting import STEPS, export_bundle
 from apcodec_export.graphs import Graph, graphs
+from apcodec_export.integers import IntegerJudgement
+from apcodec_export.judgement import Judgement
 
 NAMES = ("stft", "encoder", "quantizer", "dequantizer", "decoder", "istft")
 REDUCED = {f"{name}.{short}.onnx" for name in ("encoder", "decoder") for short in ("fp16", "int8")}
@@ -112,8 +114,18 @@ def prepared(
     monkeypatch.setattr(
         exporting, "to_onnx", lambda graph, _: onnx.load(unpublished_bundle / f"{graph.signature.name}.onnx")
     )
-    report = Bundle.open(unpublished_bundle).manifest["verification"]
-    monkeypatch.setattr(exporting, "verify", lambda checkpoint, models: report)
+    bundle = Bundle.open(unpublished_bundle)
+    integers = {name: bundle.graph(name, "int8") for name in ("encoder", "decoder")}
+    held = {name: (unpublished_bundle / name).read_bytes() for name in proof.FILES}
+    for name, result in {
+        "verify": bundle.manifest["verification"],
+        "verify_reduced": {},
+        "integer_graphs": integers,
+        "judge_integers": IntegerJudgement(agreement=[1.0]),
+        "judge": Judgement(limit=65504.0, agreement=[1.0]),
+        "proof_files": held,
+    }.items():
+        monkeypatch.setattr(exporting, name, lambda *_, result=result: result)
     return partial(export_bundle, unpublished_grn)
 
 

@@ -66,6 +66,7 @@ def _clip(path: Path) -> Tensor:
     return torch.from_numpy(np.asarray(soxr.resample(audio[:, 0], rate, 48_000), np.float32))
 
 
+@pytest.mark.slow
 def test_the_demo_model_keeps_real_speech_and_music(demo: Checkpoint, examples: Path) -> None:
     """At least 97 % of each codebook's codes and 40 dB, also loud and over a minute; nothing near the range's end."""
     for path in sorted(examples.glob("*.*")):

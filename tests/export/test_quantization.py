@@ -94,6 +94,7 @@ def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint, int
     assert found == paths
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bytes(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:
     assert integer_graphs(unpublished_grn, INTEGER) == integer
 

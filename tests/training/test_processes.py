@@ -89,6 +89,7 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, small: TrainingConfig
     assert RunFolder(tmp_path / "1").newest == 5
 
 
+@pytest.mark.slow
 def test_processes_that_are_told_to_end_do_so_after_the_same_step(
     tmp_path: Path, small: TrainingConfig, folder: Path
 ) -> None:

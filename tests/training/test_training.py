@@ -42,6 +42,7 @@ def lines(output: Path, *, without: tuple[str, ...] = ("seconds",)) -> list[dict
         return [{key: value for key, value in line.items() if key not in without} for line in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_a_small_model_learns_four_clips_by_heart(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     (tmp_path / "audio").mkdir()
     speech, _ = soundfile.read(folder / "clip 0.flac", dtype="float32")

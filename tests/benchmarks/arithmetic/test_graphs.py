@@ -202,6 +202,7 @@ def test_a_second_of_the_published_model_is_35_billion_operations() -> None:
     assert sum(counted.values()) == pytest.approx(35.0e9, rel=0.01)
 
 
+@pytest.mark.slow
 def test_exported_products_are_what_pytorch_counts_of_the_deployed_network() -> None:
     checkpoint = random_checkpoint(SMALL)
     made = graphs(checkpoint)

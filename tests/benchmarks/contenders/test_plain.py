@@ -45,7 +45,7 @@ class Pair:
         return onnx.load_from_string(self.plain.codec.bundle.graph(name))
 
 
-@pytest.fixture(scope="module", params=["grn", pytest.param("layerscale", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """Of each golden checkpoint in turn."""
     directory = GOLDEN / FAMILIES[request.param]

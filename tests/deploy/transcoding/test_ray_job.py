@@ -68,6 +68,7 @@ def test_ray_gives_the_bytes_of_a_job_without_it(root: Path) -> None:
     assert list(ray.failed) == ["in/bad.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for actors in /proc")
 def test_an_actor_that_is_killed_loses_nothing(root: Path) -> None:
     command = [*COMMAND, "killed", *RAY]
@@ -86,6 +87,7 @@ def test_an_actor_that_is_killed_loses_nothing(root: Path) -> None:
     assert len(History.read(root / "killed" / MANIFEST).done) == 39
 
 
+@pytest.mark.slow
 def test_a_job_of_ray_is_gone_on_with_without_it(root: Path) -> None:
     """And what only one of the two can do is refused by the other."""
     out = root / "mixed"

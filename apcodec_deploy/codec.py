@@ -17,21 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.audio.arrays import checked_clip
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
-from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.backends.base import Backend, BackendOptions, create
 from apcodec_deploy.batches import Piece, run_batches
-from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, MAX_CHANNELS, Header
-from apcodec_deploy.bitstream.reader import Gap
+from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
+from apcodec_deploy.bitstream.reader import Gap, silenced
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
-from apcodec_deploy.errors import AudioError, BackendError, BitstreamError, ModelMismatchError
+from apcodec_deploy.errors import BackendError, BitstreamError, ModelMismatchError
 from apcodec_deploy.precision import AUTO
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
-
-_MANY_CHANNELS = 32
-"""An array with more channels than this, and than samples, is (samples, channels) by mistake."""
 
 WindowLength = float | str | None
 """``"whole"``, seconds, or None for the model's (or the file's) own."""
@@ -135,7 +132,7 @@ class Codec:
         window: WindowLength = None,
     ) -> list[EncodedAudio]:
         """Code several clips of one sample rate; each gets the codes that it gets alone. See ``encode``."""
-        clips = [_checked(clip) for clip in audio]
+        clips = [checked_clip(clip) for clip in audio]
         layout = self.layout(window)
         rate = check_rate(self.sample_rate if sample_rate is None else sample_rate)
         headers = [
@@ -149,7 +146,7 @@ class Codec:
         )
         codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
-            codes[piece.clip].append(_kept_codes(piece, result))
+            codes[piece.clip].append(result[:, :, piece.window.kept])
         joined = [np.concatenate(parts, axis=2) for parts in codes]
         return [
             EncodedAudio(part, header.counted(clip.shape[1], part.shape[2]))
@@ -183,7 +180,7 @@ class Codec:
         audio = resample(blocks, sample_rate, self.sample_rate)
         pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
-            yield _kept_codes(piece, result)
+            yield result[:, :, piece.window.kept]
 
     def decode_stream(
         self,
@@ -203,10 +200,8 @@ class Codec:
         """
         self.check(header)
         pieces = (Piece(0, *cut) for cut in cut_codes(blocks, self.layout(window, header.layout)))
-        results = (
-            (piece.window, audio) for piece, audio in run_batches(pieces, self._decode_rows, self.backend.batch_limit)
-        )
-        yield from self._finish(results, header, gaps)
+        results = run_batches(pieces, self._decode_rows, self.backend.batch_limit)
+        yield from self._finish(((piece.window, audio) for piece, audio in results), header, gaps)
 
     def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
         """The windows to use: what the user asked for, else a file's, else the model's."""
@@ -273,8 +268,8 @@ class Codec:
         self, windows: Iterable[tuple[Window, NDArray[np.float32]]], header: Header, gaps: Sequence[Gap]
     ) -> Iterator[NDArray[np.float32]]:
         """Joined, silenced in the gaps, at the source's rate and of its exact length."""
-        joined = _silenced(join_audio(windows, self.spec), gaps, self.samples_per_latent)
-        return exactly(resample(joined, self.sample_rate, header.sample_rate), header.samples)
+        audio = silenced(join_audio(windows, self.spec), gaps, self.samples_per_latent)
+        return exactly(resample(audio, self.sample_rate, header.sample_rate), header.samples)
 
 
 def load(
@@ -323,37 +318,3 @@ def _loaded_again(path: str | None, fingerprint: str, options: BackendOptions) -
             f"{bundle.fingerprint[:16]}; every process needs the same bundle at that path"
         )
     return Codec(bundle, create(bundle, options), options)
-
-
-def _checked(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Audio as float32 (C, N), or an error that says what is wrong with it."""
-    array = np.asarray(audio)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(f"audio of type {array.dtype}; floats with full scale at 1 are expected (int16 / 32768)")
-    if array.ndim not in (1, 2) or array.size == 0:
-        raise AudioError(
-            f"audio of shape {list(array.shape)}; (samples,) or (channels, samples) with at least 1 is expected"
-        )
-    # Half precision cannot hold the limits that samples are held against; more than single is checked as it is.
-    clip = np.atleast_2d(array.astype(np.float32) if array.dtype == np.float16 else array)
-    if len(clip) > max(clip.shape[1], _MANY_CHANNELS) or len(clip) > MAX_CHANNELS:
-        raise AudioError(f"audio of shape {list(array.shape)}; (channels, samples) is expected: transpose it")
-    check_samples(clip)
-    return clip.astype(np.float32, copy=False)
-
-
-def _kept_codes(piece: Piece, codes: NDArray[np.int16]) -> NDArray[np.int16]:
-    return codes[:, :, piece.window.kept]
-
-
-def _silenced(blocks: Iterable[NDArray[np.float32]], gaps: Sequence[Gap], unit: int) -> Iterator[NDArray[np.float32]]:
-    """Zero the samples of the latents in ``gaps``."""
-    position = 0
-    for block in blocks:
-        for gap in gaps:
-            start, stop = gap.start * unit - position, gap.stop * unit - position
-            if start < block.shape[1] and stop > 0:
-                block = block.copy()
-                block[:, max(start, 0) : stop] = 0
-        position += block.shape[1]
-        yield block

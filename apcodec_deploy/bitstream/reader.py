@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,19 @@ class Gap:
     start: int
     stop: int
     reason: str
+
+
+def silenced(blocks: Iterable[NDArray[np.float32]], gaps: Sequence[Gap], unit: int) -> Iterator[NDArray[np.float32]]:
+    """Zero the samples of the latents in ``gaps``: audio (C, n), ``unit`` samples a latent."""
+    position = 0
+    for block in blocks:
+        for gap in gaps:
+            start, stop = gap.start * unit - position, gap.stop * unit - position
+            if start < block.shape[1] and stop > 0:
+                block = block.copy()
+                block[:, max(start, 0) : stop] = 0
+        position += block.shape[1]
+        yield block
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from apcodec_deploy.bitstream.reader import Gap, silenced
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import BackendError, BitstreamError, ModelMismatchError
+from apcodec_deploy.machine import give_back_memory
 from apcodec_deploy.precision import AUTO
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
@@ -94,6 +95,7 @@ class Codec:
     def close(self) -> None:
         """Free the backend; it is loaded again where the codec is used after."""
         self.backend.close()
+        give_back_memory()
 
     def encode(
         self, audio: NDArray[np.floating[Any]], sample_rate: int | None = None, *, window: WindowLength = None

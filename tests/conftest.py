@@ -8,9 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Test processes share the CPUs. Threads of PyTorch that wait for each other on busy CPUs take ten times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ctypes
 import gc
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 import apcodec_deploy
 from apcodec_deploy import cache
+from apcodec_deploy.machine import give_back_memory
 
 if TYPE_CHECKING:
     from apcodec_deploy import Codec
@@ -49,8 +48,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """After each file, give freed memory back to the system, which the C library would keep."""
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ WindowLength = float | str | None
 class Codec:
     """A model with the backend that runs it. Safe to use from several threads.
 
-    Pickled, as for a process that is spawned, it travels as the path of its bundle and the options of ``load``, and is
-    loaded there; so does a copy. After a fork it works on where its backend does, and else says that it does not.
+    Pickled or copied, it travels as the path of its bundle and the options of ``load``, and is loaded anew. After a
+    fork it works on where its backend does, and else says that it does not.
 
     Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size``,
     ``samples_per_latent``, ``fingerprint``; all others are in ``spec``.
@@ -83,10 +83,7 @@ class Codec:
             BackendError: It was not made by ``load``, so nobody knows how to make its backend again.
         """
         if (options := self._options) is None:
-            raise BackendError(
-                f"{self!r} was made of a backend that several callers share, which stays in its process; "
-                "call apcodec_deploy.load in the other one"
-            )
+            raise BackendError(f"the backend of {self!r} stays in its process; call load in the other one")
         if options.engines is not None:
             options = replace(options, engines=os.path.abspath(options.engines))
         embedded = self.bundle.path == Bundle.embedded().path

@@ -11,6 +11,7 @@ import typer
 
 from apcodec_deploy.cli.console import progress_bar, say
 from apcodec_deploy.errors import TrainingError, require
+from apcodec_deploy.machine import available_cpus
 
 
 def train(
@@ -34,7 +35,9 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the config's.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; else PyTorch's choice.", min=1)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; else PyTorch's choice, at most the CPUs that are granted.", min=1)
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT_DIR's newest checkpoint; begin where there is none.")
     ] = False,
@@ -57,8 +60,8 @@ def train(
     from apcodec_training.run_folder import RunFolder
     from apcodec_training.training import Reporting, Training
 
-    if threads:
-        torch.set_num_threads(threads)
+    # A container may grant fewer CPUs than PyTorch counts.
+    torch.set_num_threads(threads or min(torch.get_num_threads(), available_cpus()))
     folder = RunFolder(output)
     if (output / "config.json").exists() and not (output / "training.json").exists():
         raise TrainingError(f"{output} holds a config.json of something else, which would be lost; name another folder")

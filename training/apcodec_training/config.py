@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
-
-Section = TypeVar("Section")
+from apcodec_training.sections import changed, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class LossWeights:
     resolution_features: float = 0.1
 
     def __post_init__(self) -> None:
-        _positive(self, *(each.name for each in fields(self)), zero=True)
+        positive(self, *(each.name for each in fields(self)), zero=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +75,13 @@ class DataConfig:
     validation_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        _positive(self, "segment_samples", "batch_size", "validation_seconds")
+        positive(self, "segment_samples", "batch_size", "validation_seconds")
         if not 0 <= self.band_limited <= 1:
             raise TrainingError(f"band_limited is {self.band_limited}; a share from 0 to 1 is expected")
         check_rate(self.lowest_rate)
         if self.shares and not (min(self.shares.values()) >= 0 and sum(self.shares.values()) > 0):
             raise TrainingError(f"shares are {self.shares}; numbers from 0 on, not all of them 0, are expected")
-        _positive(self, "workers", "validation_clips", zero=True)
+        positive(self, "workers", "validation_clips", zero=True)
         if not self.gain_db[0] <= self.gain_db[1]:
             raise TrainingError(f"gain_db is {list(self.gain_db)}; the least comes first, then the most")
 
@@ -116,8 +115,8 @@ class OptimiserConfig:
     average_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate", "decay", "codebook_rate")
-        _positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
+        positive(self, "learning_rate", "decay", "codebook_rate")
+        positive(self, "weight_decay", "final_share", "warmup_steps", "gradient_norm", zero=True)
         if self.final_share > 1:
             raise TrainingError(f"final_share is {self.final_share}; a share from 0 to 1 is expected")
         for name in ("beta1", "beta2", "average_decay"):
@@ -152,8 +151,8 @@ class DiscriminatorConfig:
     resolution_channels: int = 64
 
     def __post_init__(self) -> None:
-        _positive(self, "period_channels", "resolution_channels")
-        _positive(self, "first_step", zero=True)
+        positive(self, "period_channels", "resolution_channels")
+        positive(self, "first_step", zero=True)
         if any(period < 1 for period in self.periods):
             raise TrainingError(f"periods are {list(self.periods)}; positive ones are expected")
         for n_fft, hop, window in self.resolutions:
@@ -180,7 +179,7 @@ class StartConfig:
     steps_without_quantizer: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "steps_without_quantizer", zero=True)
+        positive(self, "steps_without_quantizer", zero=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +210,8 @@ class RunConfig:
     seed: int = 1234
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "log_every", "checkpoint_every")
-        _positive(self, "validate_every", "keep_checkpoints", "revive_after", "seed", zero=True)
+        positive(self, "steps", "log_every", "checkpoint_every")
+        positive(self, "validate_every", "keep_checkpoints", "revive_after", "seed", zero=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,58 +275,6 @@ class TrainingConfig:
             TrainingError: A key is unknown, or a value is of the wrong type or makes no run.
         """
         try:
-            return _changed(self, values, source)
+            return changed(self, values, source)
         except (AudioError, CheckpointError) as error:
             raise TrainingError(f"{source}: {error}") from error
-
-
-def _changed(section: Section, values: Any, where: str) -> Section:
-    if not isinstance(values, dict):
-        raise TrainingError(f"{where} is {values!r}; a section of keys is expected")
-    hints = get_type_hints(type(section))
-    names = [each.name for each in fields(section)]  # type: ignore[arg-type]
-    if unknown := sorted(values.keys() - set(names)):
-        raise TrainingError(f"{where} has no {', '.join(unknown)}; it knows {', '.join(names)}")
-    made = {name: getattr(section, name) for name in names}
-    for name, value in values.items():
-        if is_dataclass(made[name]):
-            made[name] = _changed(made[name], value, f"{where}: {name}")
-        else:
-            made[name] = _typed(value, hints[name], f"{where}: {name}")
-    try:
-        return type(section)(**made)
-    except TrainingError as error:
-        raise TrainingError(f"{where}: {error}") from None
-
-
-def _typed(value: Any, kind: Any, where: str) -> Any:
-    """A value of a file as a field's type, or an error."""
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise TrainingError(f"{where} is {value!r}; one of {', '.join(map(str, get_args(kind)))} is expected")
-        return value
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        if not isinstance(value, (list, tuple)):
-            raise TrainingError(f"{where} is {value!r}; a list is expected")
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(value) != len(kinds):
-            raise TrainingError(f"{where} is {value!r}; {len(kinds)} values are expected")
-        return tuple(_typed(each, one, where) for each, one in zip(value, kinds, strict=True))
-    if get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            raise TrainingError(f"{where} is {value!r}; a section of keys is expected")
-        return {name: _typed(each, get_args(kind)[1], f"{where}: {name}") for name, each in value.items()}
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise TrainingError(f"{where} is {value!r}; a value of type {getattr(kind, '__name__', kind)} is expected")
-    return value
-
-
-def _positive(section: Any, *names: str, zero: bool = False) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if value < 0 or (value == 0 and not zero):
-            least = "0 or more" if zero else "more than 0"
-            raise TrainingError(f"{name} is {value}; {least} is expected")

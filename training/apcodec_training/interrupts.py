@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for the end of a step, so that what is saved then is whole."""
+"""Signals that ask for the end wait for that of a step, so that what is saved then is whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, a scheduler, a terminal that was closed; Windows lacks the last."""
 
 
 class Interrupts:
@@ -34,7 +35,8 @@ def deferred_interrupts() -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.signal(number, interrupts) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # 'nohup' stays deaf
+    before = {number: signal.signal(number, interrupts) for number in heard}
     try:
         yield interrupts
     finally:

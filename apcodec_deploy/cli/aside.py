@@ -38,10 +38,13 @@ class Feed:
 
     def run(self) -> None:
         """Hand on everything, until it ends or its reader is gone; then close it."""
-        with suppress(BrokenPipeError):
-            for block in incoming(self._source, until=self._reader_gone):
-                while block:
-                    block = block[os.write(self._target, block) :]
+        try:
+            with suppress(BrokenPipeError):
+                for block in incoming(self._source, until=self._reader_gone):
+                    while block:
+                        block = block[os.write(self._target, block) :]
+        finally:
+            os.close(self._reader_gone)
         self.end()
 
     def end(self) -> None:

@@ -129,7 +129,7 @@ def test_work_that_is_interrupted_has_ended_when_that_is_told(codec: Codec) -> N
 
     def interrupt() -> None:
         computing.wait()
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def hear(number: int, frame: object) -> None:
         raise KeyboardInterrupt

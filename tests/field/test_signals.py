@@ -157,7 +157,7 @@ def test_an_interrupt_does_not_make_half_a_stream_whole() -> None:
     def work(watch: Watch) -> None:
         while block := os.read(feed.descriptor, 100):
             seen.append(block)
-            threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGUSR1)).start()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def hear(number: int, frame: object) -> None:
         raise KeyboardInterrupt

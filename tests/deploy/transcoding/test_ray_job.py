@@ -43,8 +43,8 @@ def results(folder: Path) -> dict[str, bytes]:
     }
 
 
-def actors(parent: int) -> list[int]:
-    """The processes of actors that convert."""
+def actors(job: int) -> list[int]:
+    """The processes of a job's actors that convert; other jobs of Ray may run beside it."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -52,7 +52,19 @@ def actors(parent: int) -> list[int]:
                 found.append(int(entry.name))
         except OSError:
             continue
-    return [each for each in found if each != parent]
+    return [each for each in found if each != job and job in ancestors(each)]
+
+
+def ancestors(process: int) -> list[int]:
+    """The processes that one was started by, in turn."""
+    found = []
+    while process > 1:
+        try:
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found.append(process)
+    return found
 
 
 def test_ray_gives_the_bytes_of_a_job_without_it(root: Path) -> None:

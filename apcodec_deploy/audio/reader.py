@@ -30,6 +30,11 @@ AUDIO_SUFFIXES = frozenset((
 # fmt: on
 
 
+def is_audio(path: Path) -> bool:
+    """Whether a file is audio by its name, such as ``AudioReader`` reads."""
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
 class AudioReader:
     """An audio file, open for reading.
 

@@ -16,7 +16,7 @@ _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def walk(
-    source: Path, output: Path, wanted: Callable[[Path], bool], leave_out: LeaveOut
+    source: Path, output: Path | None, wanted: Callable[[Path], bool], leave_out: LeaveOut
 ) -> Iterator[tuple[Path, str | None]]:
     """The wanted files below a folder, each with what is wrong with it if that is known.
 
@@ -25,7 +25,7 @@ def walk(
 
     Args:
         source: The folder.
-        output: The output folder, which may lie in it or around it.
+        output: The output folder, which may lie in it or around it; None where there is none.
         wanted: Whether a file is, by its name.
         leave_out: Told of links that are not followed, but for those that lead back: what they lead to is read anyway.
             Told of folders that systems keep, too.
@@ -98,11 +98,13 @@ class _Border:
     """The output folder, as one that is not read."""
 
     source: Path
-    output: Path
+    output: Path | None
     identity: _Identity | None
 
     @classmethod
-    def between(cls, source: Path, output: Path) -> _Border:
+    def between(cls, source: Path, output: Path | None) -> _Border:
+        if output is None:
+            return cls(source, None, None)
         real = os.path.realpath(output)
         return cls(Path(os.path.realpath(source)), Path(real), _identity(real) if os.path.isdir(real) else None)
 
@@ -110,7 +112,7 @@ class _Border:
         """Whether a folder is the output folder, or, by a link, one inside it that is no input."""
         if folder.identity == self.identity:
             return True
-        if not linked:
+        if not linked or self.output is None:
             return False
         real = Path(os.path.realpath(folder.path))
         inside = real.is_relative_to(self.output)

@@ -17,9 +17,11 @@ from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.speed import Plan, Progress, measure_speed
 from apcodec_benchmarks.timing import FULL, QUICK, TABLE
 from apcodec_benchmarks.windows import WHOLE, joined, window_entries
-from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader
+from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader, is_audio
 from apcodec_deploy.bundle import EMBEDDED, Bundle
 from apcodec_deploy.errors import AudioError, BenchmarkError
+from apcodec_deploy.transcoding.leftovers import holds_attributes
+from apcodec_deploy.transcoding.walk import walk
 
 _CONTENDER = "apcodec_benchmarks.contenders.apcodec"
 _QUICK_SECONDS = 2.5
@@ -307,7 +309,8 @@ def audio_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise BenchmarkError(f"{folder} is not a folder; name one with audio files")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    below = walk(folder, None, is_audio, lambda path, reason: None)
+    found = sorted(path for path, _ in below if path.is_file() and not holds_attributes(path))
     if not found:
         raise BenchmarkError(f"{folder} holds no audio files; expected {', '.join(sorted(AUDIO_SUFFIXES))}")
     return found

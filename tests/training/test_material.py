@@ -82,10 +82,10 @@ def test_bad_files_are_skipped_with_their_reason(folder: Path, tmp_path: Path) -
     (tmp_path / "folder.wav").mkdir()
     found = Material.find(tmp_path, validation=None, clips=0, seed=0)
     assert [each.path.name for each in found.training] == ["good.flac"]
-    assert {path.name for path, _ in found.skipped} == {"empty.wav", "text.flac", "cut.wav", "none.wav"}
+    assert {path.name for path, _ in found.skipped} == {"empty.wav", "text.flac", "cut.wav", "none.wav", ".hidden.wav"}
     write_skipped({str(path): reason for path, reason in found.skipped}, tmp_path / "skipped.txt")
     lines = (tmp_path / "skipped.txt").read_text().splitlines()
-    assert len(lines) == 4 and "\t" in lines[0]
+    assert len(lines) == 5 and "\t" in lines[0]
     write_skipped({}, tmp_path / "skipped.txt")
     assert not (tmp_path / "skipped.txt").exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from apcodec_benchmarks.quality import name_below
-from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader
+from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader, is_audio
 from apcodec_deploy.errors import AudioError, TrainingError
 from apcodec_deploy.files import written_whole
+from apcodec_deploy.transcoding.leftovers import holds_attributes
+from apcodec_deploy.transcoding.walk import walk
 
 SECONDS_PER_DRAW = 10.0
 """A file is drawn once an epoch for every ten seconds it has begun, so that an hour counts more than a word."""
@@ -135,17 +136,17 @@ def _scan(folder: Path, progress: Progress) -> tuple[list[Recording], list[tuple
     """What can be read below a folder and what cannot, in the order of their paths."""
     if not folder.is_dir():
         raise TrainingError(f"{folder} is not a directory; one with audio files is expected")
-    found, skipped = [], list[tuple[Path, str]]()
+    found, skipped, paths = [], list[tuple[Path, str]](), list[Path]()
 
-    def unlisted(error: OSError) -> None:
-        skipped.append((Path(error.filename), f"{error.filename} cannot be listed: {error.strerror}"))
+    def leave_out(path: Path, reason: str) -> None:
+        skipped.append((path, f"{path} {reason}"))
 
-    paths = sorted(
-        Path(root, name)
-        for root, _, names in os.walk(folder, onerror=unlisted)
-        for name in names
-        if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not name.startswith(".")
-    )
+    below = walk(folder, None, is_audio, lambda path, why: leave_out(path, f"is left out: {why}"))
+    for path, problem in sorted(below):
+        if problem is not None:
+            leave_out(path, problem)
+        elif not holds_attributes(path):
+            paths.append(path)
     with ThreadPoolExecutor(8) as pool:
         looked = pool.map(lambda path: _look(path, folder), paths)
         for done, (path, result) in enumerate(zip(paths, looked, strict=True), start=1):

@@ -73,7 +73,7 @@ def codec() -> Iterator[Codec]:
 
 @pytest.fixture(scope="session", params=sorted(FAMILIES))
 def family(request: pytest.FixtureRequest) -> Path:
-    """The checkpoint directory of each golden family in turn."""
+    """The checkpoint directory of each golden family in turn, or of the one that a test names."""
     return FAMILIES[request.param]
 
 
@@ -85,27 +85,41 @@ def clips(family: Path) -> dict[str, dict[str, NDArray[Any]]]:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both golden checkpoints, exported once per test run, by family."""
+    """The float32 graphs of both golden checkpoints, exported once per test run, by family."""
     # Two test processes begin at different ends, so that neither waits for what the other one exports.
     names = sorted(FAMILIES, reverse=os.environ.get("PYTEST_XDIST_WORKER", "").endswith("1"))
     return {name: exported(FAMILIES[name], tmp_path_factory) for name in names}
 
 
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a checkpoint directory, exported by the first test process that asks for it."""
+def exported(directory: Path, tmp_path_factory: pytest.TempPathFactory, *, proven: bool = False) -> Path:
+    """The bundle of a checkpoint directory, exported by the first test process that asks for it.
+
+    Args:
+        directory: Of the checkpoint.
+        tmp_path_factory: The run's own.
+        proven: Whether it is verified and has reduced precisions, which takes three times as long.
+    """
     from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
     from apcodec_export.exporting import export_bundle
+    from apcodec_export.graphs import graphs
 
     def export(path: Path) -> None:
-        export_bundle(Checkpoint.load(CheckpointFiles.find(checkpoint)), path)
+        checkpoint = Checkpoint.load(CheckpointFiles.find(directory))
+        export_bundle(checkpoint, path, made=None if proven else graphs(checkpoint), proven=proven)
 
-    return made_once(checkpoint.name, export, tmp_path_factory)
+    return made_once(f"{directory.name}-proven" if proven else directory.name, export, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported bundle of each golden family in turn."""
+    """The float32 graphs of each golden family in turn, as a bundle."""
     return exported(family, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def proven_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of each golden family in turn, as users export it."""
+    return exported(family, tmp_path_factory, proven=True)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,10 @@ def model(request: pytest.FixtureRequest) -> Bundle:
     return found
 
 
-@pytest.mark.parametrize("profile", shipped_profiles())
+@pytest.mark.parametrize(
+    "profile",
+    [pytest.param(name, marks=pytest.mark.slow) if name != "low-latency" else name for name in shipped_profiles()],
+)
 @pytest.mark.parametrize("precision", ["float16", "float32"])
 def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle, profile: str, precision: str) -> None:
     built = build_engines(model, replace(OPTIONS, precision=precision, profile=profile))

@@ -92,7 +92,7 @@ def test_what_arrives_is_the_model_that_was_sent(codec: Codec, elsewhere: Path) 
 
 def test_a_codec_made_of_a_backend_says_why_it_stays(codec: Codec) -> None:
     shared = SharedBackend([codec.backend])
-    with pytest.raises(BackendError, match=r"stays in its process; call apcodec_deploy\.load"):
+    with pytest.raises(BackendError, match=r"stays in its process; call load"):
         pickle.dumps(Codec(codec.bundle, shared))
 
 

@@ -80,7 +80,13 @@ def exact() -> Codec:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(
-    "clip", ["music_44k.ogg", "speech_female_48k.wav", "speech_german_22k.wav", "speech_male_44k.flac"]
+    "clip",
+    [
+        "music_44k.ogg",
+        "speech_german_22k.wav",
+        pytest.param("speech_female_48k.wav", marks=pytest.mark.slow),
+        pytest.param("speech_male_44k.flac", marks=pytest.mark.slow),
+    ],
 )
 def test_real_clips_keep_their_codes_and_their_sound(exact: Codec, examples: Path, backend: str, clip: str) -> None:
     from apcodec_benchmarks.metrics.spectral import lsd

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from apcodec_deploy.transcoding.history import History
 from apcodec_deploy.transcoding.manifest import MANIFEST
 
+pytestmark = pytest.mark.slow  # Ray takes ten seconds to start, and all CPUs
 COMMAND = (sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in")
 RAY = ("--to", "apc", "--executor", "ray", "--json")
 
@@ -99,7 +100,6 @@ def test_an_actor_that_is_killed_loses_nothing(root: Path) -> None:
     assert len(History.read(root / "killed" / MANIFEST).done) == 39
 
 
-@pytest.mark.slow
 def test_a_job_of_ray_is_gone_on_with_without_it(root: Path) -> None:
     """And what only one of the two can do is refused by the other."""
     out = root / "mixed"

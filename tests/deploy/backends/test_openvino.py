@@ -208,7 +208,7 @@ def test_onnx_runtime_runs_8_bit_graphs(speech: NDArray[np.float32]) -> None:
     with load(backend="onnxruntime", precision="int8") as reduced, load(backend="onnxruntime") as full:
         assert reduced.backend.precision == "int8"
         share = (reduced.encode(speech[0]).codes == full.encode(speech[0]).codes).mean()
-        assert 0.8 <= share < 1
+        assert 0.75 <= share < 1
 
 
 def test_it_says_how_to_install_it(demo: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

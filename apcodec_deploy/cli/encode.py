@@ -33,8 +33,8 @@ def encode(
 ) -> None:
     """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o.
 
-    With - for IN, audio comes from standard input (wav, flac, mp3, …, as from ffmpeg -i FILE -f wav -), with -o - the codes go
-    to standard output.
+    With - for IN, audio comes from standard input (wav, flac, mp3, …, as from ffmpeg -i FILE -f wav -), with -o - the
+    codes go to standard output.
     """
     standard = is_standard(inputs, output)
     tasks = [] if standard else tasks_for(inputs, output, CODES)

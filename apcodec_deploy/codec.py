@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.audio.arrays import checked_clip
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
-from apcodec_deploy.backends.base import Backend, BackendOptions, create
+from apcodec_deploy.backends.base import Backend, BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
 from apcodec_deploy.bitstream.reader import Gap, silenced

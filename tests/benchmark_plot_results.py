@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from apcodec_benchmarks.contenders.base import Facts, Weights
+from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_benchmarks.measurements import Case, Ceiling, ContenderRecord, Distribution, Quality, StageTiming, Timing
 from apcodec_benchmarks.results import Results
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import ContenderError
 
 RATE = 16000

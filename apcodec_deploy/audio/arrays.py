@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.samples import check_samples
-from apcodec_deploy.bitstream.header import MAX_CHANNELS
 from apcodec_deploy.errors import AudioError
 
+MAX_CHANNELS = (1 << 16) - 1
+"""What the header of a .apc file has room for."""
 _MANY_CHANNELS = 32
 """An array with more channels than this, and than samples, is (samples, channels) by mistake."""
 

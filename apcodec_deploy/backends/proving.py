@@ -12,7 +12,6 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from apcodec_deploy import __version__
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.cache import cache_folder
@@ -21,6 +20,7 @@ from apcodec_deploy.files import written_whole
 from apcodec_deploy.precision import FLOAT32
 from apcodec_deploy.processor import Processor
 from apcodec_deploy.proof import Limit, Proof, Verdict
+from apcodec_deploy.version import __version__
 
 
 def proven(bundle: Bundle, backend: Backend, *, runtime: str, processor: Processor | None) -> Verdict:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.device import Device, Gpu, Memory, open_device
+from apcodec_deploy.cuda.device import Device, Gpu, Memory
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.cuda.streams import Streams
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
 from apcodec_deploy.engines.loaded import LoadedEngine

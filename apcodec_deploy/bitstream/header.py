@@ -17,6 +17,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
+from apcodec_deploy.audio.arrays import MAX_CHANNELS
 from apcodec_deploy.audio.resampling import MAX_RATE, MIN_RATE, resampled_length
 from apcodec_deploy.bitstream.packing import packed_bytes
 from apcodec_deploy.errors import BitstreamError
@@ -29,7 +30,6 @@ FINGERPRINT_BYTES = 8
 CHUNK_LATENTS = 2048
 """13.7 s at 150 latents per second: what one damaged bit can cost, and the grain of a seek. Header and chunk headers
 stay under 1 % of a 6 kbps file from 10 s on."""
-MAX_CHANNELS = (1 << 16) - 1
 MAX_CHUNK_LATENTS = 1 << 20
 
 FLAG_TRAILER = 1

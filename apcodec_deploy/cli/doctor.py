@@ -10,7 +10,6 @@ from importlib import metadata
 import numpy as np
 import typer
 
-from apcodec_deploy import __version__
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
@@ -19,6 +18,7 @@ from apcodec_deploy.cli.finding import Finding
 from apcodec_deploy.codec import load
 from apcodec_deploy.errors import ApcodecError, BundleError
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.version import __version__
 
 _OPTIONAL = {
     "export": ("torch", "onnx", "onnxscript", "safetensors"),

@@ -7,7 +7,9 @@ from importlib import metadata
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli.finding import Finding
-from apcodec_deploy.cuda.device import Gpu, driver_library, open_device
+from apcodec_deploy.cuda.device import Gpu
+from apcodec_deploy.cuda.driver import driver_library
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
 from apcodec_deploy.engines.store import stored_sets
 from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError

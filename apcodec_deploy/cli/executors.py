@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy.backends.base import CPU, BackendOptions, create
+from apcodec_deploy.backends.base import CPU, BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli.console import say
 from apcodec_deploy.cli.conversion import run_tasks, watched

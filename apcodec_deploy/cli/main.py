@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from apcodec_deploy import __version__
 from apcodec_deploy.cli.console import print_json, result, say
 from apcodec_deploy.cli.signals import INTERRUPTED, Signals
 from apcodec_deploy.cli.streams import flush_output, guard_streams
 from apcodec_deploy.errors import ApcodecError, MissingDependencyError
+from apcodec_deploy.version import __version__
 from apcodec_deploy.workers import any_left
 
 GROUP = "apcodec_deploy.commands"

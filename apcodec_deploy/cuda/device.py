@@ -7,7 +7,6 @@ and TensorRT use, so pointers mean the same to all of them.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,10 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from apcodec_deploy.errors import DeviceError
-
-LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,30 +137,3 @@ class Device(Protocol):
         Raises:
             DeviceError: It cannot be recorded. The stream is as it was.
         """
-
-
-def driver_library() -> ctypes.CDLL:
-    """The driver's library.
-
-    Raises:
-        DeviceError: There is none.
-    """
-    for name in LIBRARIES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    raise DeviceError(f"no NVIDIA driver is installed here ({' or '.join(LIBRARIES)} does not load)")
-
-
-def open_device(index: int = 0) -> Device:
-    """A GPU by its number.
-
-    Raises:
-        DeviceError: There is no driver, or no such GPU.
-        MissingDependencyError: pycuda is not installed.
-    """
-    driver_library()
-    from apcodec_deploy.cuda.pycuda_device import pycuda_device
-
-    return pycuda_device(index)

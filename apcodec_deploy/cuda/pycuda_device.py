@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.cuda.device import Event, Gpu, Graph, HostMemory, Memory, Stream, driver_library
+from apcodec_deploy.cuda.device import Event, Gpu, Graph, HostMemory, Memory, Stream
+from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.cuda.graphs import record
 from apcodec_deploy.errors import DeviceError, require
 

@@ -26,12 +26,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy import __version__
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import OutputError
 from apcodec_deploy.files import locked, partial_path
 from apcodec_deploy.transcoding.history import FORMAT_VERSION, History, Origin
 from apcodec_deploy.transcoding.record import FileRecord, Settings
+from apcodec_deploy.version import __version__
 
 MANIFEST = "manifest.jsonl"
 

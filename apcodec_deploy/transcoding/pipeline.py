@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec, WindowLength

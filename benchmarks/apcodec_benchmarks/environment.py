@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy import __version__
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.processor import this_processor
+from apcodec_deploy.version import __version__
 
 _PACKAGES = (
     "numpy",

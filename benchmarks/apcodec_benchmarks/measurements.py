@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apcodec_benchmarks.contenders.base import Facts
+from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import BenchmarkError
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apcodec_benchmarks.contenders.base import Facts
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import (
     Case,
     Ceiling,

@@ -15,7 +15,8 @@ from pathlib import Path
 import filelock
 
 from apcodec_deploy.bundle import GRAPHS, Bundle
-from apcodec_deploy.cuda.device import Gpu, open_device
+from apcodec_deploy.cuda.device import Gpu
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import TensorRT
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Engine, EngineSet, Identity
 from apcodec_deploy.engines.store import PRIVATE, StoredSet, cache_root

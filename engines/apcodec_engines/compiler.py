@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy.cuda.device import open_device
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
 from apcodec_deploy.errors import ApcodecError, BuildError
 from apcodec_engines.audit import check_products, layer_types

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.device import Gpu, open_device
+from apcodec_deploy.cuda.device import Gpu
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import AUTO, FLAVOURS, Flavour, TensorRT, flavour_named
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Identity, Target
 from apcodec_deploy.engines.store import PRIVATE, StoredSet, check_private, graph_keys, sets_of, slot

@@ -16,11 +16,11 @@ import onnx
 import onnxscript
 import torch
 
-from apcodec_deploy import __version__
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
 from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_deploy.proof import FILES
+from apcodec_deploy.version import __version__
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
 from apcodec_export.graphs import REDUCED, Graph, graphs, layer_paths, reduced_graphs, to_onnx

@@ -14,9 +14,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from apcodec_deploy import __version__
 from apcodec_deploy.bundle import GRAPHS, OPSET, GraphSignature
 from apcodec_deploy.errors import ExportError
+from apcodec_deploy.version import __version__
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
 from apcodec_export.deployed.precision import FULL, PrecisionPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apcodec_benchmarks.comparison import compare
-from apcodec_benchmarks.contenders.base import Facts
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import Case, Ceiling, ContenderRecord, Distribution, Quality, Timing
 from apcodec_benchmarks.report.comparison_table import comparison_table
 from apcodec_benchmarks.results import Results

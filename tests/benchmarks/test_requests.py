@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from apcodec_benchmarks import requests
-from apcodec_benchmarks.contenders.base import Facts
 from apcodec_benchmarks.contenders.catalogue import ENTRIES, Entry
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import Case, ContenderRecord, Distribution, Timing
 from apcodec_benchmarks.quality import QualityPlan
 from apcodec_benchmarks.requests import (

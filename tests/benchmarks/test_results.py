@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apcodec_benchmarks.contenders.base import Facts
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import (
     Case,
     Ceiling,

@@ -11,17 +11,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from import_graph import PACKAGES, ROOT, circle, import_graph
 
 import apcodec_deploy
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = {
-    "apcodec_deploy": ROOT / "apcodec_deploy",
-    "apcodec_export": ROOT / "export" / "apcodec_export",
-    "apcodec_engines": ROOT / "engines" / "apcodec_engines",
-    "apcodec_benchmarks": ROOT / "benchmarks" / "apcodec_benchmarks",
-    "apcodec_training": ROOT / "training" / "apcodec_training",
-}
 MAY_IMPORT = {
     "apcodec_deploy": {"apcodec_deploy"},
     "apcodec_export": {"apcodec_deploy", "apcodec_export"},
@@ -78,6 +71,11 @@ def test_imports_point_downwards() -> None:
         for path in directory.rglob("*.py"):
             ours = {name for name in imports(path) if name.startswith("apcodec_")}
             assert ours <= MAY_IMPORT[package], path
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle(import_graph()) == []
 
 
 def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:

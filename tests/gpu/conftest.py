@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apcodec_deploy.cuda.device import Device, open_device
+from apcodec_deploy.cuda.device import Device
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
 from apcodec_deploy.errors import ApcodecError
 from apcodec_engines.planning import COMPUTE_CAPABILITIES, choose_flavour

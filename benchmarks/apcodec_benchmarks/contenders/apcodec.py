@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
-from apcodec_deploy.backends.base import CPU, BackendOptions, create
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.facts import Facts, Weights
+from apcodec_deploy.backends.base import CPU, BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
 from apcodec_deploy.backends.openvino import OpenVinoBackend
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
-from apcodec_deploy.cuda.device import open_device
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
 from apcodec_deploy.ort import onnxruntime

@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
+from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.pytorch import PyTorchContender, parameters_of
+from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.errors import BenchmarkError, ContenderError
 
 _ORIGIN = "https://github.com/facebookresearch/AudioDec"

@@ -7,47 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Weights = Literal["trained", "random", "none"]
-"""Of random weights speed counts and quality does not; a classical codec has none."""
+from apcodec_benchmarks.facts import Facts
+
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a contender is, as the results say it.
-
-    Attributes:
-        title: For people, like ``Encodec 24 kHz``.
-        library: What runs it, with its version.
-        sample_rate: Hz, of the audio that it codes.
-        channels: Of the audio that it codes; mono input is repeated.
-        bitrate: Bits per second of its codes, all channels together.
-        frame: Samples that one column of codes stands for; no shorter clip is timed.
-        parameters: Of its networks; None where nobody can count them.
-        weights: Where they come from.
-        weights_hash: The first 16 hex digits of their SHA-256, or of the model's fingerprint.
-        precision: What the networks compute in.
-        device: ``cpu``, or the GPU's name.
-        notes: What a reader of its row should know.
-    """
-
-    title: str
-    library: str
-    sample_rate: int
-    channels: int = 1
-    bitrate: float
-    frame: int
-    parameters: int | None = None
-    weights: Weights
-    weights_hash: str | None = None
-    precision: str = "float32"
-    device: str = "cpu"
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

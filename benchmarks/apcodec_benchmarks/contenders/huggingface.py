@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from apcodec_benchmarks.contenders.base import Facts, Settings, Weights
+from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.pytorch import PyTorchContender
+from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.errors import ContenderError
 
 _BITS_PER_SECOND = 6000

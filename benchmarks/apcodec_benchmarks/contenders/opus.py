@@ -11,7 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import BenchmarkError, ContenderError
 
 _SAMPLE_RATE = 48_000

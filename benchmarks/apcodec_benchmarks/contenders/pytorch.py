@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import ContenderError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

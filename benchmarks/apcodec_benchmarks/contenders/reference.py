@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.pytorch import PyTorchContender
+from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import ApcodecError, ContenderError
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
 from apcodec_export.model.transforms import Istft, Stft

@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from apcodec_benchmarks.contenders.base import Facts, Settings
+from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import Case
 from apcodec_deploy.errors import ContenderError
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Facts, Weights
+from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_benchmarks.measurements import Case, ContenderRecord, Distribution, Quality, Timing
 from apcodec_benchmarks.report.listening import Listening, write_listening_report
 from apcodec_benchmarks.report.listening_figures import RANDOM, MetricColumn

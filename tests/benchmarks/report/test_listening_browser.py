@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Facts
+from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import ContenderRecord
 from apcodec_benchmarks.report.listening import Listening, write_listening_report
 from apcodec_benchmarks.results import Results

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 import apcodec_deploy
-from apcodec_deploy.backends import base
+from apcodec_deploy.backends import choice
 from apcodec_deploy.backends import onnxruntime as ort
 from apcodec_deploy.backends import tensorrt as trt
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError, EngineError
 
@@ -72,7 +73,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
             return open_it
 
-        monkeypatch.setattr(base, "driver_library", driver_library)
+        monkeypatch.setattr(choice, "driver_library", driver_library)
         monkeypatch.setattr(trt, "open_tensorrt", opens("tensorrt", tensorrt))
         monkeypatch.setattr(ort, "open_cuda", opens("cuda", cuda))
 

@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend, Placement, cuda, open_cuda
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.errors import BackendError, BundleError

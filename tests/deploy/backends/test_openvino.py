@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from apcodec_deploy import ov
 from apcodec_deploy.audio.reference import reference_signals
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
 from apcodec_deploy.backends.openvino import OpenVinoBackend, candidates, capabilities, open_openvino
 from apcodec_deploy.bundle import Bundle

@@ -11,7 +11,8 @@ import pytest
 
 from apcodec_deploy import proof
 from apcodec_deploy.backends import openvino, proving
-from apcodec_deploy.backends.base import BackendOptions, create
+from apcodec_deploy.backends.base import BackendOptions
+from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.openvino import open_openvino
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cache import VARIABLE

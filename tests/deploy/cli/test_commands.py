@@ -14,7 +14,7 @@ from commands import apcodec, apcodec_process
 
 from apcodec_deploy import Codec, EncodedAudio, __version__
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.device import driver_library
+from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.errors import ApcodecError, DeviceError
 
 COMMANDS = (

@@ -14,14 +14,15 @@ from gpu_simulator.cuda import Cuda
 from gpu_simulator.library import Library
 from gpu_simulator.streams import VirtualClock
 
-from apcodec_deploy.cuda import device as layer
-from apcodec_deploy.cuda.device import driver_library, open_device
+from apcodec_deploy.cuda import driver as library
+from apcodec_deploy.cuda.driver import driver_library
+from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice, pycuda_device
 from apcodec_deploy.errors import DeviceError, MissingDependencyError
 
 
 def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "LIBRARIES", ("libcuda_of_another_world.so.1",))
+    monkeypatch.setattr(library, "LIBRARIES", ("libcuda_of_another_world.so.1",))
     with pytest.raises(DeviceError, match="no NVIDIA driver is installed here"):
         driver_library()
     with pytest.raises(DeviceError, match="no NVIDIA driver is installed here"):

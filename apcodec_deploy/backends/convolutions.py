@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.processor import Processor
 
+FORM = "convolutions 1"
+"""Names the form that graphs are rewritten to; another number for every change of what is written."""
 _CHANNELS_FIRST = (0, 2, 1)
 """(B, T, C) to (B, C, T), and back."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends import convolutions
+from apcodec_deploy.backends.compiled import compiled
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
 from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
@@ -141,27 +142,49 @@ class OpenVinoBackend:
             return self._graphs[name, fixed]
 
     def _compile(self, name: str, *, fixed: bool) -> Any:
-        data = self._bundle.graph(name, INT8 if self.precision == INT8 else FLOAT32)
+        file, digest = self._bundle.graph_key(name, self._variant)
+        shapes = {tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs} if fixed else None
+        hint = self._hint if name in NETWORKS else "f32"
+        form = convolutions.FORM if self._as_convolutions(name) else "as exported"
+        config = {
+            "INFERENCE_NUM_THREADS": self._threads * self._calls,
+            "NUM_STREAMS": self._calls,
+            "INFERENCE_PRECISION_HINT": hint,
+            # Pinned threads of several graphs would all sit on the first CPUs.
+            "ENABLE_CPU_PINNING": False,
+        }
+        facts = {
+            "graph": digest,
+            "form": form,
+            "shapes": shapes,
+            "precision": hint,
+            "openvino": import_openvino().__version__,
+            "processor": this_processor().key,
+        }
+        data = self._bundle.graph(name, self._variant)
         claim_threads()
         try:
-            model = self._core.read_model(data)
-            if self.precision == INT8 and name in NETWORKS and convolutions.wanted(this_processor()):
-                convolutions.as_convolutions(import_openvino(), model)
-            if fixed:
-                model.reshape({tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs})
-            return self._core.compile_model(
-                model,
-                "CPU",
-                {
-                    "INFERENCE_NUM_THREADS": self._threads * self._calls,
-                    "NUM_STREAMS": self._calls,
-                    "INFERENCE_PRECISION_HINT": self._hint if name in NETWORKS else "f32",
-                    # Pinned threads of several graphs would all sit on the first CPUs.
-                    "ENABLE_CPU_PINNING": False,
-                },
-            )
+            return compiled(self._core, lambda: self._model(name, data, shapes), facts=facts, config=config)
         except Exception as error:
-            raise BundleError(f"OpenVINO cannot compile {name} of {self._bundle.path}: {error}") from error
+            raise BundleError(f"OpenVINO cannot compile {file} of {self._bundle.path}: {error}") from error
+
+    @property
+    def _variant(self) -> str:
+        """The precision whose graphs are read: bfloat16 is computed from those of float32."""
+        return INT8 if self.precision == INT8 else FLOAT32
+
+    def _as_convolutions(self, name: str) -> bool:
+        """Whether a graph's products are rewritten for this processor."""
+        return self.precision == INT8 and name in NETWORKS and convolutions.wanted(this_processor())
+
+    def _model(self, name: str, data: bytes, shapes: dict[str, list[int]] | None) -> Any:
+        """A graph as it is to be compiled."""
+        model = self._core.read_model(data)
+        if self._as_convolutions(name):
+            convolutions.as_convolutions(import_openvino(), model)
+        if shapes is not None:
+            model.reshape(shapes)
+        return model
 
     def _shape(self, graph: str, tensor: str) -> list[int]:
         """The shape of a graph's input for one window."""

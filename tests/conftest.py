@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 import apcodec_deploy
 from apcodec_deploy import cache
+from apcodec_deploy.backends.base import ONNXRUNTIME
+from apcodec_deploy.backends.choice import CPU_VARIABLE
 from apcodec_deploy.machine import give_back_memory
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests and what they start leave the user's cache alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _float32_on_cpus() -> Iterator[None]:
+    """Tests compare with float32: ``auto`` takes it, though the faster OpenVINO is installed for its own tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CPU_VARIABLE, ONNXRUNTIME)
         yield
 
 

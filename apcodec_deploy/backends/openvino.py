@@ -31,6 +31,8 @@ from apcodec_deploy.windows import WindowLayout
 
 NETWORKS = ("encoder", "decoder")
 """The graphs that a reduced precision is for. Transforms and code search are float32 always."""
+AUTO_AGREEMENT = 0.8
+"""The least share of float32's codes, over all codebooks of the proof, for a precision that is taken unasked."""
 _BF16 = "BF16"
 """What OpenVINO calls a processor's instructions for products of bfloat16."""
 
@@ -248,7 +250,7 @@ def open_openvino(
         bundle: The model.
         precision: ``auto`` takes 8-bit integers where the processor has instructions for them and the bundle's export
             judged them good, else bfloat16 where the processor has it, else float32; what misses the bundle's proof
-            here is passed over.
+            here, or ``AUTO_AGREEMENT``, is passed over.
         threads: CPU threads for one call; those this process may use where None.
         calls: Calls that run side by side; more take turns.
         reason: Why this backend was taken.
@@ -272,6 +274,11 @@ def open_openvino(
             if each != FLOAT32 and not unproven:
                 runtime = f"OpenVINO {openvino.__version__}"
                 backend.verdict = proven(bundle, backend, runtime=runtime, processor=this_processor())
+                if precision == AUTO and backend.verdict.agreement < AUTO_AGREEMENT:
+                    raise BackendError(
+                        f"{each} is not taken unasked: {backend.verdict.agreement:.1%} of its codes are "
+                        f"those of float32, and {AUTO_AGREEMENT:.0%} are asked for"
+                    )
         except ApcodecError as error:
             backend.close()
             if precision != AUTO:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import apcodec_deploy
-from apcodec_deploy.backends import choice
+from apcodec_deploy.backends import choice, openvino
 from apcodec_deploy.backends import onnxruntime as ort
 from apcodec_deploy.backends import tensorrt as trt
 from apcodec_deploy.backends.base import BackendOptions
@@ -112,6 +112,48 @@ def test_then_the_cpu_with_both_reasons(machine: Any) -> None:
     assert (backend.name, backend.precision) == ("onnxruntime", "float32")
     assert "tensorrt does not: no engines" in backend.reason
     assert "onnxruntime on CUDA does not: the CPU build is installed" in backend.reason
+
+
+@pytest.fixture
+def free_choice(monkeypatch: pytest.MonkeyPatch, machine: Any) -> pytest.MonkeyPatch:
+    """A CPU whose backend the environment does not name."""
+    machine(driver=NO_DRIVER, tensorrt=NO_DRIVER, cuda=NO_CUDA)
+    monkeypatch.delenv(choice.CPU_VARIABLE)
+    return monkeypatch
+
+
+def test_openvino_is_taken_on_a_cpu_where_it_is_installed(free_choice: pytest.MonkeyPatch) -> None:
+    backend = chosen()
+    assert backend.name == "openvino" and "fastest" in backend.reason
+    assert chosen(precision="int8").name == "openvino"
+    free_choice.setattr(choice, "find_spec", lambda name: None)
+    backend = chosen()
+    assert (backend.name, backend.precision) == ("onnxruntime", "float32")
+    assert backend.reason == "the default on a CPU; no driver here"
+
+
+def test_float32_that_is_asked_for_is_onnx_runtimes(free_choice: pytest.MonkeyPatch) -> None:
+    assert chosen(precision="float32").name == "onnxruntime"
+
+
+def test_an_openvino_that_does_not_load_stops_nothing(free_choice: pytest.MonkeyPatch) -> None:
+    def fails() -> Any:
+        raise BackendError("OpenVINO does not load (no such library)")
+
+    free_choice.setattr(openvino, "import_openvino", fails)
+    backend = chosen()
+    assert backend.name == "onnxruntime" and "openvino does not: OpenVINO does not load" in backend.reason
+
+
+def test_the_environment_names_what_is_taken_on_a_cpu(free_choice: pytest.MonkeyPatch) -> None:
+    free_choice.setenv(choice.CPU_VARIABLE, "onnxruntime")
+    assert chosen().name == "onnxruntime"
+    assert chosen(name="openvino").name == "openvino"  # what was asked for stands above it
+    free_choice.setenv(choice.CPU_VARIABLE, "openvino")
+    assert chosen(precision="float32").name == "openvino"
+    free_choice.setenv(choice.CPU_VARIABLE, "fastest")
+    with pytest.raises(BackendError, match="APCODEC_CPU_BACKEND is 'fastest'; onnxruntime or openvino is expected"):
+        chosen()
 
 
 def test_without_a_driver_nothing_of_a_gpu_is_tried(machine: Any) -> None:

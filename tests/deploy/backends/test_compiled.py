@@ -118,9 +118,7 @@ def test_many_at_once_leave_one_whole_file(core: Any, folder: Path) -> None:
     assert len(files(folder)) == 1
 
 
-def test_what_was_not_used_for_longest_goes_first(
-    core: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_used_for_longest_goes_first(core: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
     for index in range(3):
         compiled(core, Small(index), facts={"graph": index}, config=CONFIG)

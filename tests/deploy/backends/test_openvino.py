@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy import ov
 from apcodec_deploy.audio.reference import reference_signals
+from apcodec_deploy.backends import openvino
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
@@ -100,6 +101,16 @@ def test_codes_depend_on_neither_what_went_before_nor_threads(demo: Bundle, spee
     for samples in (400, 50_000, WINDOW * 320):
         used.encode(np.resize(speech, (1, samples)))
     np.testing.assert_array_equal(used.encode(speech), fresh)
+
+
+def test_a_precision_that_changes_many_codes_is_not_taken_unasked(
+    demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "AUTO_AGREEMENT", 0.999)
+    backend = open_openvino(demo)
+    assert backend.precision == "float32"
+    assert "int8 is not taken unasked" in backend.reason and "100% are asked for" in backend.reason
+    assert open_openvino(demo, precision="int8").precision == "int8"
 
 
 def test_steps_are_the_six_graphs(demo: Bundle, speech: NDArray[np.float32]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apcodec_deploy.errors import BundleError
+from apcodec_deploy.families import read_spec
 from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_deploy.spec import ModelSpec
 
@@ -152,7 +153,7 @@ class Bundle:
         if missing or not _is_digest(fingerprint) or not isinstance(numbers, dict):
             raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
         try:
-            spec = ModelSpec.from_dict(numbers)
+            spec = read_spec(numbers)
         except BundleError as error:
             raise BundleError(f"{file}: {error}; export the checkpoint again") from error
         name = str(manifest.get("name", path.name))

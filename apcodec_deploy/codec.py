@@ -29,11 +29,8 @@ from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import BackendError, BitstreamError, ModelMismatchError
 from apcodec_deploy.machine import give_back_memory
 from apcodec_deploy.precision import AUTO
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.spec import ModelSpec, WindowLength
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
-
-WindowLength = float | str | None
-"""``"whole"``, seconds, or None for the model's (or the file's) own."""
 
 
 class Codec:
@@ -142,7 +139,7 @@ class Codec:
         pieces = (
             Piece(index, *cut)
             for index, clip in enumerate(clips)
-            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.spec)
+            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.samples_per_latent)
         )
         codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
@@ -178,7 +175,7 @@ class Codec:
     ) -> Generator[NDArray[np.int16], None, None]:
         """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
         audio = resample(blocks, sample_rate, self.sample_rate)
-        pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.spec))
+        pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.samples_per_latent))
         for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
             yield result[:, :, piece.window.kept]
 
@@ -205,7 +202,8 @@ class Codec:
 
     def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
         """The windows to use: what the user asked for, else a file's, else the model's."""
-        layout = default if default is not None and window is None else WindowLayout.of(self.spec, window)
+        layout = default if default is not None and window is None else self.spec.layout(window)
+        assert isinstance(layout, WindowLayout)
         layout.check(0)
         return layout
 
@@ -268,7 +266,7 @@ class Codec:
         self, windows: Iterable[tuple[Window, NDArray[np.float32]]], header: Header, gaps: Sequence[Gap]
     ) -> Iterator[NDArray[np.float32]]:
         """Joined, silenced in the gaps, at the source's rate and of its exact length."""
-        audio = silenced(join_audio(windows, self.spec), gaps, self.samples_per_latent)
+        audio = silenced(join_audio(windows, self.samples_per_latent), gaps, self.samples_per_latent)
         return exactly(resample(audio, self.sample_rate, header.sample_rate), header.samples)
 
 

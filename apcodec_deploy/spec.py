@@ -1,20 +1,28 @@
-"""The numbers of a model: what the runtime must know of it besides its graphs."""
+"""The numbers of a model: what the runtime must know of it besides its graphs. ``families.py`` has the kinds."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
-from apcodec_deploy.errors import BundleError
+from apcodec_deploy.errors import ApcodecError, BundleError
+from apcodec_deploy.streams import StreamLayout
+from apcodec_deploy.windows import WindowLayout
+
+WHOLE = "whole"
+Layout = WindowLayout | StreamLayout
+WindowLength = float | str | None
+"""``"whole"``, seconds, or None for what is the model's (or the file's) own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """Rates, transform, codebooks and context of one model.
+class ModelSpec(ABC):
+    """Rates, transform, codebooks and lengths of one model.
 
     Attributes:
-        family: ``apcodec-grn`` (published 48 kHz code) or ``apcodec-layerscale`` (published 16 kHz code).
+        family: One of ``FAMILIES``.
         sample_rate: Hz, of the audio that the model codes.
         n_fft: Points of the transform; it has ``n_fft // 2 + 1`` bins.
         win_size: Samples of the periodic Hann window, centred in ``n_fft``.
@@ -23,10 +31,6 @@ class ModelSpec:
         latent_dim: Channels of the latent.
         num_codebooks: Residual codebooks per latent.
         codebook_size: Entries of each codebook.
-        encoder_context_frames: Frames on each side that one latent depends on, the transform's window included,
-            global response normalisation excluded.
-        decoder_context_frames: Frames on each side that one sample depends on, likewise.
-        window_latents: Latents in a window of the default layout; see ``windows.py``.
     """
 
     family: str
@@ -38,16 +42,16 @@ class ModelSpec:
     latent_dim: int
     num_codebooks: int
     codebook_size: int
-    encoder_context_frames: int
-    decoder_context_frames: int
-    window_latents: int
+
+    NOT_COUNTS: ClassVar[tuple[str, ...]] = ("family",)
+    """Fields that are no positive integers."""
+    centred: ClassVar[bool] = True
+    """Whether a frame is centred on its sample, rather than ends with it."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "family":
-                continue
-            if type(value) is not int or value < 1:
+            if field.name not in self.NOT_COUNTS and (type(value) is not int or value < 1):
                 raise BundleError(f"{field.name} is {value!r}; a positive integer is expected")
         if self.win_size % 2 or self.n_fft % 2:
             raise BundleError(f"win_size {self.win_size} and n_fft {self.n_fft} must both be even")
@@ -60,14 +64,9 @@ class ModelSpec:
             raise BundleError(f"codebook_size is {self.codebook_size}; 2 to 32768 is expected")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """Build a spec from JSON values; missing and unknown keys are an error that names them all."""
-        expected = {field.name for field in fields(cls)}
-        if missing := sorted(expected - values.keys()):
-            raise BundleError(f"the model's numbers lack {', '.join(missing)}")
-        if unknown := sorted(values.keys() - expected):
-            raise BundleError(f"the model's numbers hold unknown keys: {', '.join(unknown)}")
-        return cls(**values)
+    def read(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields' values from JSON values."""
+        return dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as JSON values."""
@@ -99,34 +98,58 @@ class ModelSpec:
         return self.latent_rate * self.num_codebooks * self.bits_per_code
 
     @property
+    @abstractmethod
     def min_samples(self) -> int:
-        """The shortest clip whose edges the transform can reflect; shorter ones are zero-extended to it."""
-        blocks = -(-self.win_size // self.hop_size)
-        return max(self.win_size // 2, blocks * self.hop_size - self.win_size // 2) + 1
+        """The shortest clip that the transform takes; shorter ones are zero-extended to it."""
 
-    @property
-    def context_latents(self) -> int:
-        """Whole latents of context a window needs on each side, one more for the cross-fade between windows."""
-        frames = max(self.encoder_context_frames, self.decoder_context_frames)
-        return -(-frames // self.ratio) + 1
+    @abstractmethod
+    def layout(self, window: WindowLength = None) -> Layout:
+        """How a clip passes through the model: its windows, or one stream.
 
+        Args:
+            window: ``"whole"`` for one piece, seconds for windows of that length (context not counted), None for the
+                model's own.
+
+        Raises:
+            ApcodecError: It is none of these, or the model has no windows.
+        """
+
+    @abstractmethod
     def frames(self, samples: int) -> int:
-        """Frames of the centred transform of a clip of ``samples``."""
-        return samples // self.hop_size + 1
+        """Frames of the transform of a clip of ``samples``."""
 
+    @abstractmethod
     def latents(self, samples: int) -> int:
-        """Latents of a clip: ``ceil(frames / ratio)``, which equals ``samples // samples_per_latent + 1``."""
-        return samples // self.samples_per_latent + 1
+        """Latents of a clip of ``samples``."""
 
+    @abstractmethod
     def axes_of_audio(self, samples: int) -> dict[str, int]:
         """The dynamic axes of the encoding graphs for a clip of ``samples``."""
-        return {"samples": samples, "frames": self.frames(samples), "latents": self.latents(samples)}
+
+    @abstractmethod
+    def samples_range(self, latents: int) -> tuple[int, int]:
+        """The shortest and the longest clip of so many latents that the transform takes."""
+
+    @abstractmethod
+    def training_samples(self, latents: int) -> int:
+        """Samples of a clip whose frames make up so many latents, with none of them beyond what the clip reaches."""
+
+    @property
+    @abstractmethod
+    def judged_latents(self) -> int:
+        """Latents of a clip that the model is judged by: what it is given at once where it has windows."""
 
     def axes_of_codes(self, latents: int) -> dict[str, int]:
         """The dynamic axes of the decoding graphs for so many latents."""
         return {"latents": latents, "frames": latents * self.ratio, "samples": latents * self.samples_per_latent}
 
-    def samples_range(self, latents: int) -> tuple[int, int]:
-        """The shortest and the longest clip of so many latents that the transform takes."""
-        longest = latents * self.samples_per_latent - 1
-        return min(max(longest + 1 - self.samples_per_latent, self.min_samples), longest), longest
+
+def seconds_of(window: WindowLength) -> float:
+    """Seconds of a window that was asked for."""
+    try:
+        seconds = float(window)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < 24 * 3600:
+        raise ApcodecError(f"a window of {window!r}; expected 'whole' or a number of seconds above 0")
+    return seconds

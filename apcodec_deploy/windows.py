@@ -21,10 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.errors import ApcodecError, AudioError
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.errors import AudioError
 
-WHOLE = "whole"
 MAX_LATENTS = 27_000
 """The longest piece that is coded at once: 3 minutes at 150 latents per second. Decoding whole takes about 60 MB per
 second of audio, so 11 GB. Longer clips need windows."""
@@ -57,21 +55,6 @@ class WindowLayout:
     core: int
     context: int
 
-    @classmethod
-    def of(cls, spec: ModelSpec, window: float | str | None) -> WindowLayout:
-        """The layout for ``"whole"``, for windows of so many seconds (context not counted), or the model's default."""
-        if window is None:
-            return cls(spec.window_latents, spec.context_latents)
-        if window == WHOLE:
-            return cls(0, 0)
-        try:
-            seconds = float(window)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < 24 * 3600:
-            raise ApcodecError(f"a window of {window!r}; expected 'whole' or a number of seconds above 0")
-        return cls(max(1, round(seconds * spec.latent_rate)), spec.context_latents)
-
     @property
     def whole(self) -> bool:
         """Whether every clip is one piece."""
@@ -91,6 +74,10 @@ class WindowLayout:
         longest = latents if self.whole else self.length
         if longest > MAX_LATENTS:
             raise AudioError(f"{longest} latents at once do not fit in memory, {MAX_LATENTS} do; use (shorter) windows")
+
+    def latents(self, samples: int, unit: int) -> int:
+        """Latents of a clip of ``samples``, ``unit`` to a latent: ``ceil(frames / ratio)`` of the centred transform."""
+        return samples // unit + 1
 
     def single(self, latents: int) -> bool:
         """Whether a clip of so many latents is one piece."""
@@ -142,18 +129,22 @@ class _Tape:
 
 
 def cut_audio(
-    blocks: Iterable[NDArray[np.float32]], layout: WindowLayout, spec: ModelSpec
+    blocks: Iterable[NDArray[np.float32]], layout: WindowLayout, unit: int
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
     """Cut a stream of audio (C, n) at the model's rate into windows with their samples, in bounded memory.
 
-    A window of M latents has ``M x samples_per_latent - 1`` samples, the most that make M latents. The clip's end
+    A window of M latents has ``M x unit - 1`` samples, the most that make M latents. The clip's end
     seldom falls on that grid, so a clip that is cut is continued there by its own reflection, as the transform does.
+
+    Args:
+        blocks: The stream.
+        layout: How it is cut.
+        unit: Samples to a latent.
     """
-    unit = spec.samples_per_latent
     tape, index = _Tape(), 0
     for block in blocks:
         tape.append(block)
-        layout.check(spec.latents(tape.end))
+        layout.check(layout.latents(tape.end, unit))
         while not layout.whole and tape.end >= (index * layout.core + layout.length) * unit:
             window = layout.interior(index)
             yield window, tape.take(window.start * unit, window.stop * unit - 1)
@@ -161,7 +152,7 @@ def cut_audio(
             index += 1
     if not tape.end:
         return
-    latents = spec.latents(tape.end)
+    latents = layout.latents(tape.end, unit)
     if layout.single(latents):
         yield Window(0, latents, 0, latents), tape.take(0, tape.end)
         return
@@ -188,13 +179,12 @@ def cut_codes(blocks: Iterable[NDArray[np.int16]], layout: WindowLayout) -> Iter
     yield window, tape.take(window.start, window.stop)
 
 
-def join_audio(pieces: Iterable[tuple[Window, NDArray[np.float32]]], spec: ModelSpec) -> Iterator[NDArray[np.float32]]:
-    """Put decoded windows (C, length x samples_per_latent) together into one stream.
+def join_audio(pieces: Iterable[tuple[Window, NDArray[np.float32]]], unit: int) -> Iterator[NDArray[np.float32]]:
+    """Put decoded windows (C, length x unit) together into one stream.
 
     Two windows code the same audio with slightly different statistics, so over the first latent of each window the
     earlier one fades out and the later one in; the context has one latent to spare for that.
     """
-    unit = spec.samples_per_latent
     ramp = (np.arange(unit, dtype=np.float32) + 0.5) / unit
     fading: NDArray[np.float32] | None = None
     for window, audio in pieces:

@@ -27,7 +27,6 @@ from apcodec_deploy.ov import claim_threads, import_openvino
 from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
 from apcodec_deploy.processor import this_processor
 from apcodec_deploy.proof import Verdict
-from apcodec_deploy.windows import WindowLayout
 
 NETWORKS = ("encoder", "decoder")
 """The graphs that a reduced precision is for. Transforms and code search are float32 always."""
@@ -62,7 +61,7 @@ class OpenVinoBackend:
         self._hint = "bf16" if reduced else "f32"
         self._threads = available_cpus() if threads is None else threads
         self._calls = calls
-        self._window = WindowLayout.of(bundle.spec, None).length
+        self._window = bundle.spec.layout().length
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
         self._lock = threading.Lock()
         watch(self)

@@ -13,7 +13,8 @@ from rich.progress import Progress as Bar
 
 from apcodec_deploy.cli.console import print_json, progress_bar, result, say
 from apcodec_deploy.cli.signals import interruptible
-from apcodec_deploy.codec import Codec, WindowLength
+from apcodec_deploy.codec import Codec
+from apcodec_deploy.spec import WindowLength
 from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.job import JobOptions, Progress, run

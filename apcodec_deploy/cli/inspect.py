@@ -58,7 +58,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "sample_rate_hz": spec.sample_rate,
         "bitrate_bps": spec.bitrate,
         "latents_per_second": spec.latent_rate,
-        "default_window_seconds": round(spec.window_latents / spec.latent_rate, 3),
+        "default_window_seconds": round(spec.judged_latents / spec.latent_rate, 3),
         "spec": spec.to_dict(),
         "graph_bytes": sizes | {graph_file(*key): len(bundle.graph(*key)) for key in reduced},
         "largest_error_vs_pytorch": bundle.worst_errors,

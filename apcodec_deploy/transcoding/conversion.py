@@ -19,9 +19,10 @@ from apcodec_deploy.audio.writer import AudioFormat, AudioWriter
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.bitstream.reader import BitstreamReader, Gap, named_codes, open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
-from apcodec_deploy.codec import Codec, WindowLength
+from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import written_whole
+from apcodec_deploy.spec import WindowLength
 from apcodec_deploy.transcoding.naming import ARRAYS, CODES, is_codes
 from apcodec_deploy.transcoding.watch import Stage, Watch
 

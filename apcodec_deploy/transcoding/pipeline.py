@@ -9,9 +9,10 @@ from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.codec import Codec, WindowLength
+from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import BackendError
 from apcodec_deploy.machine import available_cpus
+from apcodec_deploy.spec import WindowLength
 from apcodec_deploy.transcoding.room import Room
 
 _MOST_JOBS = 64

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apcodec_deploy.codec import WindowLength
 from apcodec_deploy.machine import available_memory
-from apcodec_deploy.spec import ModelSpec
-from apcodec_deploy.windows import WindowLayout
+from apcodec_deploy.spec import ModelSpec, WindowLength
 
 _SPECTRA = 48
 """Memory of a call at its peak, in spectra of its window (float32, every frame and bin).
@@ -36,7 +34,7 @@ class Room:
     @classmethod
     def of(cls, spec: ModelSpec, window: WindowLength) -> Room:
         """The room of this moment, for calls on one window, or on the longest that is usual where clips are whole."""
-        layout = WindowLayout.of(spec, window)
+        layout = spec.layout(window)
         latents = layout.length or spec.latents(_WHOLE_SECONDS * spec.sample_rate)
         return cls(available_memory(), _SPECTRA * latents * spec.ratio * spec.bins * 4)
 

@@ -70,9 +70,9 @@ def _convolution(layer: WeightNormConv1d) -> nn.Conv1d | nn.ConvTranspose1d:
     first, second, kernel = weight.shape
     made: nn.Conv1d | nn.ConvTranspose1d
     if layer.transposed:
-        made = nn.ConvTranspose1d(first, second, kernel, stride=layer.stride, padding=layer.padding)
+        made = nn.ConvTranspose1d(first, second, kernel, stride=layer.stride, padding=layer.around[0])
     else:
-        made = nn.Conv1d(second, first, kernel, stride=layer.stride, padding=layer.padding)
+        made = nn.Conv1d(second, first, kernel, stride=layer.stride, padding=layer.around[0])
     made.load_state_dict({"weight": weight, "bias": layer.bias.detach()})
     return made.requires_grad_(False)
 

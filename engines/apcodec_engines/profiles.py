@@ -19,7 +19,7 @@ from typing import Any
 from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.errors import EngineError
 from apcodec_deploy.spec import ModelSpec
-from apcodec_deploy.windows import MAX_LATENTS, WindowLayout
+from apcodec_deploy.windows import MAX_LATENTS
 
 DEFAULT = "low-latency"
 _KEYS = {"shapes", "cuda_graphs"}
@@ -91,7 +91,7 @@ def _latents(label: str, value: object, spec: ModelSpec) -> object:
     if not isinstance(value, str):
         return value
     if value == "window":
-        return WindowLayout.of(spec, None).length
+        return spec.layout().length
     if match := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) s", value):
         return max(1, round(float(match[1]) * spec.latent_rate))
     raise EngineError(f"{label} holds {value!r}; a whole number, 'window' or seconds like '20 s' is expected")

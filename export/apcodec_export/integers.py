@@ -66,7 +66,7 @@ class IntegerJudgement:
 def integer_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, bytes]:
     """Encoder and decoder with 8-bit products, serialized, calibrated on one default window of each real signal."""
     spec = checkpoint.network.spec()
-    held = reference_signals(spec.sample_rate, spec.window_latents * spec.samples_per_latent - 1)
+    held = reference_signals(spec.sample_rate, spec.judged_latents * spec.samples_per_latent - 1)
     stft, quantizer = Stft(spec), checkpoint.encoder.quantizer
     feeds: dict[str, list[Feed]] = {"encoder": [], "decoder": []}
     for name in REAL:
@@ -87,7 +87,7 @@ def integer_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, byt
 def judge_integers(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> IntegerJudgement:
     """Compare 8-bit graphs, as ONNX Runtime runs them, with the model in float32: one default window per signal."""
     spec = checkpoint.network.spec()
-    held = reference_signals(spec.sample_rate, spec.window_latents * spec.samples_per_latent - 1)
+    held = reference_signals(spec.sample_rate, spec.judged_latents * spec.samples_per_latent - 1)
     stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer
     sessions = {
         name: onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])

@@ -89,7 +89,7 @@ def judge(checkpoint: Checkpoint, plan: PrecisionPlan, signals: dict[str, Tensor
     """
     spec = checkpoint.network.spec()
     if signals is None:
-        samples = spec.window_latents * spec.samples_per_latent
+        samples = spec.judged_latents * spec.samples_per_latent
         held = reference_signals(spec.sample_rate, samples)
         signals = {name: torch.from_numpy(signal) for name, signal in held.items()}
     stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer

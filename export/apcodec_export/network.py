@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from apcodec_deploy.errors import BundleError, CheckpointError
+from apcodec_deploy.families import StateTensor, StreamSpec, WindowedSpec
 from apcodec_deploy.spec import ModelSpec
 
 DEFAULT_WINDOW_LATENTS = 400
@@ -19,17 +20,24 @@ _KERNELS_UP = {
 }
 """The transposed convolutions, each with the convolutions that end its branch."""
 
+_KERNELS_OF_HISTORY = (
+    *("embed_kernel", "depthwise_kernel", "latent_output_kernel", "latent_input_kernel"),
+    *("amp_output_kernel", "real_output_kernel", "imag_output_kernel"),
+)
+"""The convolutions that see history in a causal network."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """Every number that defines an encoder, a quantizer and a decoder.
 
     Attributes:
-        block: What follows the activation of a ConvNeXt block: ``grn`` (48 kHz code) or ``layer_scale`` (16 kHz code).
+        block: What follows the activation of a ConvNeXt block: ``grn`` (48 kHz code), ``layer_scale`` (16 kHz code) or
+            ``affine`` (the streamable family, which is causal; see ``streamable``).
         projections: Whether each codebook has weight-normed 1x1 projections around it.
     """
 
-    block: Literal["grn", "layer_scale"]
+    block: Literal["grn", "layer_scale", "affine"]
     projections: bool
     sample_rate: int
     n_fft: int
@@ -67,7 +75,7 @@ class NetworkConfig:
         ]
         if problems:
             raise CheckpointError("; ".join(problems))
-        problems += self._broken_lengths()
+        problems += self._not_streamable() if self.causal else self._broken_lengths()
         if not self.projections and self.codebook_dim != self.latent_dim:
             problems.append(
                 f"codebooks of {self.codebook_dim} without projections cannot code {self.latent_dim} channels"
@@ -116,6 +124,34 @@ class NetworkConfig:
             ]
         return problems
 
+    def _not_streamable(self) -> list[str]:
+        """What keeps a causal network from being coded token by token with one length of history."""
+        kernels = {name: getattr(self, name) for name in _KERNELS_OF_HISTORY}
+        problems = []
+        if len(set(kernels.values())) > 1:
+            listing = ", ".join(f"{name} {value}" for name, value in kernels.items())
+            problems.append(f"the convolutions of a streamable network have one kernel, these are of {listing}")
+        for name, expected in (
+            *((name, self.ratio) for name in ("amp_down_kernel", "pha_down_kernel")),
+            *((name, 2 * self.ratio) for name in _KERNELS_UP),
+        ):
+            if getattr(self, name) != expected:
+                problems.append(
+                    f"{name} is {getattr(self, name)}, {expected} is expected with ratio {self.ratio}: a token has "
+                    "its own frames, and hears itself and the one before"
+                )
+        return problems
+
+    @property
+    def causal(self) -> bool:
+        """Whether no frame sees a later one."""
+        return self.block == "affine"
+
+    @property
+    def context(self) -> int:
+        """Frames of history that a convolution of a causal network sees."""
+        return self.embed_kernel - 1
+
     @property
     def bins(self) -> int:
         """Frequency bins."""
@@ -144,20 +180,69 @@ class NetworkConfig:
 
     def spec(self) -> ModelSpec:
         """The part of these numbers that the runtime needs."""
-        return ModelSpec(
+        common = {
+            name: getattr(self, name)
+            for name in (
+                *("sample_rate", "n_fft", "win_size", "hop_size", "ratio"),
+                *("latent_dim", "num_codebooks", "codebook_size"),
+            )
+        }
+        if self.causal:
+            return StreamSpec(
+                family="apcodec-s",
+                **common,
+                context=self.context,
+                encoder_state=self._encoder_state(),
+                decoder_state=self._decoder_state(),
+            )
+        return WindowedSpec(
             family="apcodec-grn" if self.block == "grn" else "apcodec-layerscale",
-            sample_rate=self.sample_rate,
-            n_fft=self.n_fft,
-            win_size=self.win_size,
-            hop_size=self.hop_size,
-            ratio=self.ratio,
-            latent_dim=self.latent_dim,
-            num_codebooks=self.num_codebooks,
-            codebook_size=self.codebook_size,
+            **common,
             encoder_context_frames=self.encoder_context_frames,
             decoder_context_frames=self.decoder_context_frames,
             window_latents=DEFAULT_WINDOW_LATENTS,
         )
+
+    def _encoder_state(self) -> tuple[StateTensor, ...]:
+        """What a causal encoder carries from token to token."""
+        tail = StateTensor("audio_tail", (self.win_size - self.hop_size,))
+        if not self.context:
+            return (tail,)
+        hidden = self.encoder_amp_channels // 2 + self.encoder_pha_channels // 2
+        return (
+            tail,
+            StateTensor("frame_history", (self.context, 2 * self.bins + 2 * self.num_layers * self.dim)),
+            StateTensor("latent_history", (self.context, hidden)),
+        )
+
+    def _decoder_state(self) -> tuple[StateTensor, ...]:
+        """What a causal decoder carries from token to token."""
+        overlap = StateTensor("overlap", (self.win_size - self.hop_size,))
+        if not self.context:
+            # What its feed-forward layers make of a token is one product, and one channel more says whether there is
+            # a token before.
+            return (StateTensor("latent_previous", (1, self.latent_dim + 1)), overlap)
+        channels = self.decoder_amp_channels + self.decoder_pha_channels
+        hidden = self.decoder_amp_channels // 2 + self.decoder_pha_channels // 2
+        return (
+            StateTensor("latent_history", (self.context, self.latent_dim)),
+            StateTensor("up_previous", (1, hidden)),
+            StateTensor("frame_history", (self.context, 2 * channels + 2 * self.num_layers * self.dim)),
+            overlap,
+        )
+
+
+def streamable(network: NetworkConfig, context: int = 0) -> NetworkConfig:
+    """The causal network of the same widths, depth, rates and codebooks: APCodec-S.
+
+    Args:
+        network: Any.
+        context: Frames of history that every convolution sees; 0 is feed-forward, as in the paper.
+    """
+    down, up = ("amp_down_kernel", "pha_down_kernel"), _KERNELS_UP
+    kernels = dict.fromkeys(_KERNELS_OF_HISTORY, context + 1)
+    kernels |= dict.fromkeys(down, network.ratio) | dict.fromkeys(up, 2 * network.ratio)
+    return replace(network, block="affine", **kernels)  # type: ignore[arg-type]
 
 
 PUBLISHED_48K = NetworkConfig(

@@ -30,7 +30,7 @@ with every model tried; products that overflow give half of the codes and less t
 def proof_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     """The files by name: one default window, half speech and half music."""
     spec = checkpoint.network.spec()
-    samples = WindowLayout.of(spec, None).length * spec.samples_per_latent - 1
+    samples = spec.layout().length * spec.samples_per_latent - 1
     held = reference_signals(spec.sample_rate, samples)
     audio = np.concatenate([held["speech"][: samples // 2], held["music"][samples // 2 :]])
     clip = _flac(audio, spec.sample_rate)
@@ -73,7 +73,7 @@ def _apc(codes: NDArray[np.int16], checkpoint: Checkpoint, samples: int) -> byte
         codebooks=spec.num_codebooks,
         bits_per_code=spec.bits_per_code,
         samples_per_latent=spec.samples_per_latent,
-        layout=WindowLayout.of(spec, "whole"),
+        layout=WindowLayout(0, 0),
         one_dimensional=True,
     )
     file = io.BytesIO()

@@ -91,6 +91,8 @@ _COUNTED = (
     ("num_layers", "num_layers", 8, "encoder.convnext_logamp."),
     ("num_codebooks", "n_codebooks", 4, "encoder.quantizer.quantizers."),
 )
+_BLOCKS = {"affine": ".affine.", "grn": ".grn."}
+"""The families of blocks by what stands in keys of theirs only."""
 _REQUIRED = (
     ("sample_rate", "sampling_rate"),
     ("n_fft", "n_fft"),
@@ -144,10 +146,13 @@ def detect(config: Mapping[str, Any], shapes: Shapes) -> tuple[NetworkConfig, li
         numbers[name] = counted or stated
         if counted and key in config and stated != counted:
             notes.append(f"config.json says {key} = {stated}, the weights say {counted}: the weights are right")
-    has_grn = any(".grn." in key for key in shapes)
-    numbers["block"] = "grn" if has_grn else "layer_scale"
-    numbers["projections"] = any(".in_proj." in key for key in shapes)
+    numbers["block"] = next((block for block, part in _BLOCKS.items() if _any(shapes, part)), "layer_scale")
+    numbers["projections"] = _any(shapes, ".in_proj.")
     return NetworkConfig(**numbers), notes
+
+
+def _any(shapes: Shapes, part: str) -> bool:
+    return any(part in key for key in shapes)
 
 
 def _count(shapes: Shapes, prefix: str) -> int:

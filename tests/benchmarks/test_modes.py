@@ -10,7 +10,6 @@ from apcodec_benchmarks.workers.host import _samples
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BenchmarkError
 from apcodec_deploy.spec import ModelSpec
-from apcodec_deploy.windows import WindowLayout
 from apcodec_export.network import PUBLISHED_48K
 
 NAMES = ["cpuN", "cpu1", "paper", "window", "throughput", "engine", "length"]
@@ -83,11 +82,9 @@ def test_windows_are_timed_each_way_apart() -> None:
 def test_batches_and_engines_get_one_default_window(published: ModelSpec, mode: str) -> None:
     """Exactly one of the embedded model; the published one has a column more of context on each side."""
     embedded = Bundle.embedded().spec
-    assert (
-        {latents(case.seconds, embedded) for case in cases(mode)} == {WindowLayout.of(embedded, None).length} == {418}
-    )
-    assert WindowLayout.of(published, None).length == 420
-    assert all(WindowLayout.of(published, None).single(latents(case.seconds, published)) for case in cases(mode))
+    assert {latents(case.seconds, embedded) for case in cases(mode)} == {embedded.layout().length} == {418}
+    assert published.layout().length == 420
+    assert all(published.layout().single(latents(case.seconds, published)) for case in cases(mode))
 
 
 def test_one_clip_is_timed_as_a_whole_and_each_way() -> None:

@@ -14,7 +14,6 @@ from apcodec_benchmarks.requests import WindowsRequest, run_windows
 from apcodec_benchmarks.timing import Schedule
 from apcodec_benchmarks.windows import LENGTHS, WHOLE, joined, window_entries
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.windows import WindowLayout
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_there_is_a_contender_for_each_length_and_one_for_whole_clips() -> None:
 
 def test_the_models_default_is_among_the_lengths() -> None:
     spec = Bundle.embedded().spec
-    assert WindowLayout.of(spec, None) in [WindowLayout.of(spec, seconds) for seconds in LENGTHS]
+    assert spec.layout() in [spec.layout(seconds) for seconds in LENGTHS]
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BundleError
 from apcodec_deploy.proof import AUDIO, CODES, DECODED, Limit, Proof, Verdict, decibels
-from apcodec_deploy.windows import WindowLayout
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ class Given:
 
 def test_it_is_one_default_window(proof: Proof) -> None:
     spec = Bundle.embedded().spec
-    latents = WindowLayout.of(spec, None).length
+    latents = spec.layout().length
     assert proof.codes.shape == (spec.num_codebooks, latents)
     assert proof.audio.shape == proof.decoded.shape == (latents * spec.samples_per_latent - 1,)
     assert np.abs(proof.audio[: len(proof.audio) // 2]).max() > 0.1 < np.abs(proof.audio[len(proof.audio) // 2 :]).max()

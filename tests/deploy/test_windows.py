@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apcodec_deploy.errors import ApcodecError
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.families import WindowedSpec
 from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
 
-PUBLISHED = ModelSpec(
+PUBLISHED = WindowedSpec(
     family="apcodec-grn",
     sample_rate=48000,
     n_fft=1024,
@@ -89,25 +89,25 @@ class TestLayout:
         assert WindowLayout(0, 0).windows(latents) == [Window(0, latents, 0, latents)]
 
     def test_the_default_is_the_models(self) -> None:
-        assert WindowLayout.of(PUBLISHED, None) == WindowLayout(core=150, context=10)
+        assert PUBLISHED.layout() == WindowLayout(core=150, context=10)
 
     @pytest.mark.parametrize(
         ("window", "core"), [(1, 150), (2.5, 375), ("0.5", 75), (0.166, 25), (1e-9, 1), ("whole", 0), (86399, 12959850)]
     )
     def test_seconds_become_latents(self, window: float | str, core: int) -> None:
-        assert WindowLayout.of(PUBLISHED, window) == WindowLayout(core, 10 if core else 0)
+        assert PUBLISHED.layout(window) == WindowLayout(core, 10 if core else 0)
 
     @pytest.mark.parametrize("window", [0, -1, float("nan"), float("inf"), 86400, "", "half", "-1", "Whole", "1 s"])
     def test_anything_else_is_refused(self, window: float | str) -> None:
         with pytest.raises(ApcodecError, match="expected 'whole' or a number of seconds above 0"):
-            WindowLayout.of(PUBLISHED, window)
+            PUBLISHED.layout(window)
 
 
 class TestCutting:
     @given(layout=LAYOUTS, samples=st.integers(1, 400), channels=st.integers(1, 2), cuts=CUTS)
     def test_audio(self, layout: WindowLayout, samples: int, channels: int, cuts: list[int]) -> None:
         audio = noise(channels, samples)
-        cut = list(cut_audio(blocks_of(audio, cuts), layout, TINY))
+        cut = list(cut_audio(blocks_of(audio, cuts), layout, UNIT))
         windows = layout.windows(samples // UNIT + 1)
         assert [window for window, _ in cut] == windows
         if len(windows) == 1:
@@ -136,29 +136,29 @@ class TestCutting:
                 fed += 1
                 yield np.ones((1, 1), np.float32)
 
-        for window, _ in itertools.islice(cut_audio(one_by_one(), layout, TINY), 3):
+        for window, _ in itertools.islice(cut_audio(one_by_one(), layout, UNIT), 3):
             assert fed == window.stop * UNIT
 
     @pytest.mark.parametrize("blocks", [[], [np.zeros((1, 0), np.float32)]])
     def test_nothing_gives_nothing(self, blocks: list[NDArray[np.float32]]) -> None:
-        assert list(cut_audio(blocks, WindowLayout(5, 2), TINY)) == []
+        assert list(cut_audio(blocks, WindowLayout(5, 2), UNIT)) == []
         assert list(cut_codes([block.astype(np.int16)[None] for block in blocks], WindowLayout(5, 2))) == []
 
     @pytest.mark.parametrize("size", [480, 48000, 30000])
     def test_memory_for_audio_does_not_grow_with_the_clip(self, size: int) -> None:
-        layout = WindowLayout.of(PUBLISHED, None)
+        layout = PUBLISHED.layout()
         count = 48000 * 60 // size
 
         def consume() -> None:
             blocks = (np.ones((1, size), np.float32) for _ in range(count))
-            for _ in cut_audio(blocks, layout, PUBLISHED):
+            for _ in cut_audio(blocks, layout, PUBLISHED.samples_per_latent):
                 pass
 
         assert peak_of(consume) < 8 * 4 * (layout.length * 320 + size)
 
     @pytest.mark.parametrize("size", [10, 2048])
     def test_memory_for_codes_does_not_grow_with_the_clip(self, size: int) -> None:
-        layout = WindowLayout.of(PUBLISHED, None)
+        layout = PUBLISHED.layout()
         count = 100_000 // size
 
         def consume() -> None:
@@ -189,14 +189,14 @@ class TestJoining:
     @given(layout=LAYOUTS, latents=st.integers(1, 120), channels=st.integers(1, 2))
     def test_windows_of_one_signal_give_it_back(self, layout: WindowLayout, latents: int, channels: int) -> None:
         signal = noise(channels, latents * UNIT)
-        joined = np.concatenate(list(join_audio(decoded(layout, signal), TINY)), axis=1)
+        joined = np.concatenate(list(join_audio(decoded(layout, signal), UNIT)), axis=1)
         np.testing.assert_allclose(joined, signal, rtol=0, atol=1e-6)
 
     @given(layout=LAYOUTS, latents=st.integers(1, 120))
     def test_only_the_first_latent_of_a_window_is_faded(self, layout: WindowLayout, latents: int) -> None:
         signal = noise(1, latents * UNIT)
         pieces = decoded(layout, signal)
-        joined = np.concatenate(list(join_audio(pieces, TINY)), axis=1)
+        joined = np.concatenate(list(join_audio(pieces, UNIT)), axis=1)
         exact = np.ones(latents * UNIT, bool)
         for window, _ in pieces[1:]:
             exact[window.keep_start * UNIT : (window.keep_start + 1) * UNIT] = False
@@ -206,7 +206,7 @@ class TestJoining:
         layout = WindowLayout(5, 2)
         pieces = [(window, noise(1, layout.length * UNIT + k)) for k, window in enumerate(layout.windows(60))]
         before = [audio.copy() for _, audio in pieces]
-        list(join_audio(pieces, TINY))
+        list(join_audio(pieces, UNIT))
         for (_, audio), copy in zip(pieces, before, strict=True):
             np.testing.assert_array_equal(audio, copy)
 
@@ -219,7 +219,7 @@ class TestJoining:
             (window, np.full((1, layout.length * 320), offset, np.float32))
             for window, offset in zip(layout.windows(latents), offsets, strict=True)
         ]
-        joined = np.concatenate(list(join_audio(pieces, PUBLISHED)), axis=1)
+        joined = np.concatenate(list(join_audio(pieces, PUBLISHED.samples_per_latent)), axis=1)
         assert joined.shape == (1, latents * 320)
         largest = max(abs(after - before) for before, after in itertools.pairwise(offsets))
         assert np.abs(np.diff(joined)).max() <= largest / 320 + 1e-6
@@ -230,7 +230,7 @@ class TestJoining:
             (window, np.full((1, layout.length * 320), value, np.float32))
             for window, value in zip(layout.windows(12), (0, 1), strict=True)
         ]
-        joined = np.concatenate(list(join_audio(pieces, PUBLISHED)), axis=1)[0]
+        joined = np.concatenate(list(join_audio(pieces, PUBLISHED.samples_per_latent)), axis=1)[0]
         border = 6 * 320
         assert not joined[:border].any()
         assert (joined[border + 320 :] == 1).all()

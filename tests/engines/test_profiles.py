@@ -10,7 +10,6 @@ import pytest
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.profile import Range, Shapes
 from apcodec_deploy.errors import EngineError
-from apcodec_deploy.windows import WindowLayout
 from apcodec_engines.profiles import DEFAULT, load_profile, resolve, shipped_profiles
 
 GOOD = '[[shapes]]\nbatch = [1, 2, 3]\nlatents = [1, "window", "20 s"]\n'
@@ -24,7 +23,7 @@ def test_three_profiles_ship() -> None:
 @pytest.mark.parametrize("name", ["low-latency", "max-window", "throughput"])
 def test_every_shipped_profile_takes_all_that_the_default_layout_makes(demo: Bundle, name: str) -> None:
     profile = load_profile(name, demo.spec)
-    window = WindowLayout.of(demo.spec, None).length
+    window = demo.spec.layout().length
     for latents in (1, 2, window // 2, window):
         shapes = profile.shapes[profile.best(1, latents)]
         assert latents in shapes.latents
@@ -32,7 +31,7 @@ def test_every_shipped_profile_takes_all_that_the_default_layout_makes(demo: Bun
 
 
 def test_words_stand_for_latents_of_the_model(demo: Bundle) -> None:
-    window = WindowLayout.of(demo.spec, None).length
+    window = demo.spec.layout().length
     assert resolve("mine", GOOD, demo.spec).shapes == (Shapes(Range(1, 2, 3), Range(1, window, 3000)),)
     slower = replace(demo.spec, sample_rate=24_000)
     assert resolve("mine", GOOD, slower).shapes[0].latents.greatest == 1500

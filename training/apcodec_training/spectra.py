@@ -33,8 +33,8 @@ class Spectrum:
     @torch.no_grad()
     def of(cls, real: Tensor, imag: Tensor) -> Spectrum:
         """Log-amplitude ``ln(|X| + 1e-5)`` and phase of real and imaginary parts; without gradients."""
-        # Plus zero: an imaginary part of -0 becomes +0 and the phase on the cut +pi, as in the exported graph.
-        return cls(torch.hypot(real, imag).add(LOG_FLOOR).log(), torch.atan2(imag + 0.0, real), real, imag)
+        # Plus zero: -0 becomes +0, so that the phase is +pi on the cut and 0 in silence, as in the exported graph.
+        return cls(torch.hypot(real, imag).add(LOG_FLOOR).log(), torch.atan2(imag + 0.0, real + 0.0), real, imag)
 
 
 def magnitude(real: Tensor, imag: Tensor) -> Tensor:

@@ -132,8 +132,8 @@ class StepwiseFront(nn.Module):
         kernel = up.weight.shape[2]
         extra = (kernel - self.ratio) % 2
         self.surplus = (self.ratio - 1) * extra  # frames of one more latent, all but the first of them too many
-        self.hidden = Convolution(latent.weight, latent.bias, types("hidden"), padding=latent.padding)
-        weight, padding = _by_latents(up.weight, self.ratio, up.padding, extra)
+        self.hidden = Convolution(latent.weight, latent.bias, types("hidden"), padding=latent.around[0])
+        weight, padding = _by_latents(up.weight, self.ratio, up.around[0], extra)
         self.raised = Convolution(weight, up.bias.repeat(self.ratio), types("raised"), padding=padding)
         assert embed.bias is not None
         self.frames = Convolution(embed.weight, embed.bias, types("frames"), padding=embed.weight.shape[2] // 2)

@@ -24,6 +24,7 @@ from apcodec_export.deployed.layers import (
     Product,
 )
 from apcodec_export.deployed.precision import PrecisionPlan
+from apcodec_export.model import layers as model
 from apcodec_export.model.layers import ConvNeXtBlock, WeightNormConv1d
 from apcodec_export.model.network import MAX_LOG_AMPLITUDE, Decoder, Encoder
 
@@ -33,11 +34,11 @@ def _below(types: Types, part: str) -> Types:
     return lambda name: types(f"{part}.{name}")
 
 
-def _convolution(layer: WeightNormConv1d | nn.Conv1d, dtype: torch.dtype) -> Convolution:
-    stride, padding, groups = layer.stride, layer.padding, getattr(layer, "groups", 1)
-    stride, padding = (value if isinstance(value, int) else int(value[0]) for value in (stride, padding))
+def _convolution(layer: WeightNormConv1d | model.Convolution, dtype: torch.dtype) -> Convolution:
+    stride, groups = layer.stride, getattr(layer, "groups", 1)
+    stride = stride if isinstance(stride, int) else int(stride[0])
     assert layer.bias is not None
-    return Convolution(layer.weight, layer.bias, dtype, stride=stride, padding=padding, groups=groups)
+    return Convolution(layer.weight, layer.bias, dtype, stride=stride, padding=layer.around[0], groups=groups)
 
 
 def _linear(layer: nn.Linear, dtype: torch.dtype, *, scale: Tensor, shift: Tensor) -> Linear:

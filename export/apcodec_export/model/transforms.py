@@ -29,7 +29,7 @@ TINY = 1e-37
 """A divisor that turns 0 / 0 into 0."""
 
 
-class _Frames(nn.Module):
+class Frames(nn.Module):
     """The numbers that both directions share, in float64 until they are stored."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -50,19 +50,20 @@ class _Frames(nn.Module):
         self.sine[0] = self.sine[-1] = 0
 
 
-def _stored(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor.float(), requires_grad=False)
+def stored(tensor: Tensor) -> nn.Parameter:
+    """A constant of PyTorch's default type."""
+    return nn.Parameter(tensor.to(torch.get_default_dtype()), requires_grad=False)
 
 
-class Stft(_Frames):
+class Stft(Frames):
     """Audio (B, N) to log-amplitude ``ln(|X| + 1e-5)`` and phase in (-pi, pi], both (B, F, T)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         weight = self.taper[: self.reach].clone()
         weight[0] /= 2  # the centre sample is its own mirror image and is summed twice
-        self.even = _stored(self.cosine[:, : self.reach] * weight)
-        self.odd = _stored(self.sine[:, : self.reach] * weight)
+        self.even = stored(self.cosine[:, : self.reach] * weight)
+        self.odd = stored(self.sine[:, : self.reach] * weight)
         self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
 
     def spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +121,7 @@ def _arctangent_coefficients(degree: int) -> list[float]:
     return [float(coefficient) for coefficient in polynomial.coef]
 
 
-class Istft(_Frames):
+class Istft(Frames):
     """Real and imaginary parts (B, F, T) to audio (B, hop x T), divided by the squared windows of existing frames.
 
     Untrimmed: frame t is centred on sample ``hop x t``, and the windows of the last frames reach past it, so every
@@ -131,11 +132,11 @@ class Istft(_Frames):
         super().__init__(spec)
         share = torch.full((spec.bins, 1), 2 / spec.n_fft, dtype=torch.float64)
         share[0] = share[-1] = 1 / spec.n_fft
-        self.even = _stored((share * self.cosine * self.taper).T.contiguous())
-        self.odd = _stored((share * self.sine * self.taper).T.contiguous())
+        self.even = stored((share * self.cosine * self.taper).T.contiguous())
+        self.odd = stored((share * self.sine * self.taper).T.contiguous())
         self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
         self.rest = self.blocks * self.hop - spec.win_size
-        self.energy = _stored(F.pad(self.window.square(), (0, self.rest))[None, :, None])
+        self.energy = stored(F.pad(self.window.square(), (0, self.rest))[None, :, None])
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
         """Sum frames (B, K x hop, T), each a hop after the one before, into audio from the first frame's centre on."""

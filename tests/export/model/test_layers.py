@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from apcodec_export.model.layers import ConvNeXtBlock, GlobalResponseNorm, WeightNormConv1d
+from apcodec_export.model.layers import BlockKind, ConvNeXtBlock, GlobalResponseNorm, WeightNormConv1d
 
 CONVOLUTIONS = [
     pytest.param(6, 10, 7, 1, 3, False, id="same"),
@@ -33,7 +33,7 @@ def _pair(
     original = theirs.parametrizations.weight
     original.original0.data = noise(*original.original0.shape)
     original.original1.data = noise(*original.original1.shape)
-    ours = WeightNormConv1d(inputs, outputs, kernel, stride=stride, padding=padding, transposed=transposed)
+    ours = WeightNormConv1d(inputs, outputs, kernel, stride=stride, padding=(padding, padding), transposed=transposed)
     ours.load_state_dict({"weight_g": original.original0, "weight_v": original.original1, "bias": theirs.bias})
     return ours.requires_grad_(False), theirs.requires_grad_(False)
 
@@ -88,10 +88,10 @@ def test_global_response_norm_in_half_precision_does_not_overflow_over_a_long_cl
     torch.testing.assert_close(layer(x).double(), expected, rtol=5e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("grn", [True, False])
+@pytest.mark.parametrize("kind", ["grn", "layer_scale", "affine"])
 @pytest.mark.parametrize("frames", [1, 5, 30])
-def test_a_block_keeps_the_shape_and_begins_with_its_input(grn: bool, frames: int) -> None:
-    block = ConvNeXtBlock(8, 20, kernel=7, grn=grn, layer_scale=0.5).requires_grad_(False)
+def test_a_block_keeps_the_shape_and_begins_with_its_input(kind: BlockKind, frames: int) -> None:
+    block = ConvNeXtBlock(8, 20, kernel=7, kind=kind, layer_scale=0.5).requires_grad_(False)
     x = noise(3, 8, frames)
     assert block(x).shape == x.shape
     assert not torch.equal(block(x), x)
@@ -101,7 +101,7 @@ def test_a_block_keeps_the_shape_and_begins_with_its_input(grn: bool, frames: in
 
 
 def test_layer_scale_scales_what_a_block_adds() -> None:
-    block = ConvNeXtBlock(8, 20, kernel=7, grn=False, layer_scale=1.0).requires_grad_(False)
+    block = ConvNeXtBlock(8, 20, kernel=7, kind="layer_scale", layer_scale=1.0).requires_grad_(False)
     x, scale = noise(2, 8, 11), noise(8)
     added = block(x) - x
     block.gamma.copy_(scale)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.families import WindowedSpec
 from apcodec_export.model.transforms import Istft, Stft, angle
 
 SIZES = [(1024, 320, 40), (1024, 160, 40), (512, 512, 128), (256, 200, 64), (128, 120, 50), (30, 20, 5)]
@@ -20,8 +20,8 @@ SIZES = [(1024, 320, 40), (1024, 160, 40), (512, 512, 128), (256, 200, 64), (128
 PI = float(np.float32(math.pi))
 
 
-def spec_of(n_fft: int, win_size: int, hop_size: int) -> ModelSpec:
-    return ModelSpec(
+def spec_of(n_fft: int, win_size: int, hop_size: int) -> WindowedSpec:
+    return WindowedSpec(
         family="apcodec-grn",
         sample_rate=48000,
         n_fft=n_fft,
@@ -38,12 +38,12 @@ def spec_of(n_fft: int, win_size: int, hop_size: int) -> ModelSpec:
 
 
 @pytest.fixture(params=SIZES, ids=str)
-def spec(request: pytest.FixtureRequest) -> ModelSpec:
+def spec(request: pytest.FixtureRequest) -> WindowedSpec:
     return spec_of(*request.param)
 
 
 @pytest.fixture
-def published() -> ModelSpec:
+def published() -> WindowedSpec:
     return spec_of(*SIZES[0])
 
 
@@ -51,14 +51,14 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def torch_stft(audio: Tensor, spec: ModelSpec) -> Tensor:
+def torch_stft(audio: Tensor, spec: WindowedSpec) -> Tensor:
     window = torch.hann_window(spec.win_size, dtype=torch.float64)
     return torch.stft(
         audio.double(), spec.n_fft, spec.hop_size, spec.win_size, window, center=True, return_complex=True
     )
 
 
-def framewise(audio: NDArray[np.float64], spec: ModelSpec) -> NDArray[np.complex128]:
+def framewise(audio: NDArray[np.float64], spec: WindowedSpec) -> NDArray[np.complex128]:
     """The same by its definition, frame by frame, for clips whose edges torch refuses to reflect."""
     half, rest = spec.win_size // 2, (spec.n_fft - spec.win_size) // 2
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.win_size) / spec.win_size)
@@ -69,7 +69,7 @@ def framewise(audio: NDArray[np.float64], spec: ModelSpec) -> NDArray[np.complex
 
 
 @pytest.mark.parametrize("extra", [0, 1, -1, 17])
-def test_the_spectrum_is_that_of_torch(spec: ModelSpec, extra: int) -> None:
+def test_the_spectrum_is_that_of_torch(spec: WindowedSpec, extra: int) -> None:
     audio = noise(3, 12 * spec.n_fft // spec.hop_size * spec.hop_size + extra)
     expected = torch_stft(audio, spec)
     found = torch.complex(*Stft(spec).spectrum(audio))
@@ -77,7 +77,7 @@ def test_the_spectrum_is_that_of_torch(spec: ModelSpec, extra: int) -> None:
     assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
 
 
-def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(spec: ModelSpec) -> None:
+def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(spec: WindowedSpec) -> None:
     audio = noise(2, 8 * spec.n_fft)
     expected = torch_stft(audio, spec)
     logamp, phase = Stft(spec)(audio)
@@ -86,7 +86,7 @@ def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(spec: ModelSpe
 
 
 @pytest.mark.parametrize("longer", [0, 1, 2, 30])
-def test_the_shortest_clips_are_reflected_at_both_ends(spec: ModelSpec, longer: int) -> None:
+def test_the_shortest_clips_are_reflected_at_both_ends(spec: WindowedSpec, longer: int) -> None:
     audio = noise(1, spec.min_samples + longer)
     expected = framewise(audio[0].double().numpy(), spec)
     found = torch.complex(*Stft(spec).spectrum(audio))[0].numpy()
@@ -94,12 +94,12 @@ def test_the_shortest_clips_are_reflected_at_both_ends(spec: ModelSpec, longer: 
     assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
 
 
-def test_a_clip_shorter_than_the_shortest_cannot_be_reflected(spec: ModelSpec) -> None:
+def test_a_clip_shorter_than_the_shortest_cannot_be_reflected(spec: WindowedSpec) -> None:
     with pytest.raises(RuntimeError, match=r"[Pp]adding size"):
         Stft(spec).spectrum(noise(1, spec.min_samples - 1))
 
 
-def test_the_first_frame_dc_and_nyquist_have_no_imaginary_part(spec: ModelSpec) -> None:
+def test_the_first_frame_dc_and_nyquist_have_no_imaginary_part(spec: WindowedSpec) -> None:
     _, imag = Stft(spec).spectrum(noise(2, 9 * spec.n_fft + 3))
     for symmetric in (imag[:, :, 0], imag[:, 0], imag[:, -1]):
         assert not symmetric.any()
@@ -108,13 +108,13 @@ def test_the_first_frame_dc_and_nyquist_have_no_imaginary_part(spec: ModelSpec) 
 
 @pytest.mark.parametrize(("past", "symmetric"), [(1, True), (2, False), (0, False)])
 def test_the_last_frame_has_no_imaginary_part_where_it_ends_on_the_last_sample(
-    spec: ModelSpec, past: int, symmetric: bool
+    spec: WindowedSpec, past: int, symmetric: bool
 ) -> None:
     _, imag = Stft(spec).spectrum(noise(1, 60 * spec.hop_size + past))
     assert bool((imag[0, :, -1] == 0).all()) is symmetric
 
 
-def test_the_phase_on_the_cut_is_plus_pi(spec: ModelSpec) -> None:
+def test_the_phase_on_the_cut_is_plus_pi(spec: WindowedSpec) -> None:
     real, imag = Stft(spec).spectrum(noise(2, 9 * spec.n_fft + 1))
     _, phase = Stft(spec)(noise(2, 9 * spec.n_fft + 1))
     on_cut = (imag == 0) & (real < 0)
@@ -124,19 +124,19 @@ def test_the_phase_on_the_cut_is_plus_pi(spec: ModelSpec) -> None:
     assert phase.abs().max() <= PI
 
 
-def test_silence_is_the_floor_and_has_no_phase(spec: ModelSpec) -> None:
+def test_silence_is_the_floor_and_has_no_phase(spec: WindowedSpec) -> None:
     logamp, phase = Stft(spec)(torch.zeros(1, 4 * spec.n_fft))
     torch.testing.assert_close(logamp, torch.full_like(logamp, math.log(1e-5)))
     assert not phase.any()
 
 
 @pytest.mark.parametrize("level", [0.5, -0.3, 1e-4])
-def test_a_constant_has_no_imaginary_part(spec: ModelSpec, level: float) -> None:
+def test_a_constant_has_no_imaginary_part(spec: WindowedSpec, level: float) -> None:
     _, imag = Stft(spec).spectrum(torch.full((1, 4 * spec.n_fft), level))
     assert not imag.any()
 
 
-def test_a_row_does_not_depend_on_the_others(published: ModelSpec) -> None:
+def test_a_row_does_not_depend_on_the_others(published: WindowedSpec) -> None:
     audio = noise(3, 4001) * torch.tensor([[1e-3], [1.0], [1e3]])
     together = Stft(published)(audio)
     for row in range(3):
@@ -144,7 +144,7 @@ def test_a_row_does_not_depend_on_the_others(published: ModelSpec) -> None:
             assert torch.equal(batch[row], alone[0])
 
 
-def test_the_inverse_is_that_of_torch(spec: ModelSpec) -> None:
+def test_the_inverse_is_that_of_torch(spec: WindowedSpec) -> None:
     frames = 40
     real, imag = noise(2, 2, spec.bins, frames)
     imag[:, [0, -1]] = 0  # torch ignores them too, but only up to rounding
@@ -164,7 +164,7 @@ def test_the_inverse_is_that_of_torch(spec: ModelSpec) -> None:
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
 
 
-def test_imaginary_parts_of_dc_and_nyquist_are_ignored(published: ModelSpec) -> None:
+def test_imaginary_parts_of_dc_and_nyquist_are_ignored(published: WindowedSpec) -> None:
     real, imag = noise(2, 1, published.bins, 8)
     silenced = imag.clone()
     silenced[:, [0, -1]] = 0
@@ -172,14 +172,14 @@ def test_imaginary_parts_of_dc_and_nyquist_are_ignored(published: ModelSpec) -> 
 
 
 @pytest.mark.parametrize("past", [0, 1, 39])
-def test_every_sample_comes_back_including_the_last_hop(spec: ModelSpec, past: int) -> None:
+def test_every_sample_comes_back_including_the_last_hop(spec: WindowedSpec, past: int) -> None:
     audio = noise(2, 50 * spec.hop_size + past % spec.hop_size)
     restored = Istft(spec)(*Stft(spec).spectrum(audio))
     assert restored.shape[1] == spec.hop_size * spec.frames(audio.shape[1])
     torch.testing.assert_close(restored[:, : audio.shape[1]], audio, rtol=0, atol=2e-5)
 
 
-def test_the_inverse_of_one_frame_is_one_hop(spec: ModelSpec) -> None:
+def test_the_inverse_of_one_frame_is_one_hop(spec: WindowedSpec) -> None:
     # A flat spectrum, its phase turned to the middle, is an impulse there, where the window is one.
     turn = 1 - 2 * (torch.arange(spec.bins) % 2).float()
     audio = Istft(spec)(turn[None, :, None], torch.zeros(1, spec.bins, 1))

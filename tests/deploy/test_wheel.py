@@ -41,7 +41,7 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         "apcodec_engines/py.typed",
         "apcodec_benchmarks/py.typed",
         "apcodec_training/py.typed",
-        *(f"apcodec_training/presets/{name}.toml" for name in ("demo", "paper")),
+        *(f"apcodec_training/presets/{name}.toml" for name in ("demo", "paper", "streamable")),
         *(f"apcodec_benchmarks/report/listening.{kind}" for kind in ("css", "html")),
         *(f"apcodec_benchmarks/report/listening_{part}.js" for part in ("blind", "players", "start", "transport")),
         *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "throughput")),

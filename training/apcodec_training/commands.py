@@ -20,7 +20,11 @@ def train(
         Path, typer.Argument(help="Folder for checkpoints, curves and sound.", metavar="OUT_DIR", readable=False)
     ],
     preset: Annotated[
-        str | None, typer.Option(help="'paper' (the published recipe, the default) or 'demo' (small compute).")
+        str | None,
+        typer.Option(
+            help="'paper' (the published recipe, the default) or 'demo' (small compute); 'paper-s' and 'demo-s' are of "
+            "the streamable model."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML or JSON file with what to change of the preset.", readable=False)
@@ -28,6 +32,15 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(help="Start from the weights of a published checkpoint folder.", metavar="DIR", readable=False),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn from a trained checkpoint folder besides; a streamable model of its shapes starts from its "
+            "weights.",
+            metavar="DIR",
+            readable=False,
+        ),
     ] = None,
     validation: Annotated[
         Path | None,
@@ -110,6 +123,7 @@ def train(
             here,
             resume=resume,
             start=CheckpointFiles.find(start) if start is not None else None,
+            teacher=CheckpointFiles.find(teacher) if teacher is not None else None,
             reporting=Reporting(looking=looked, step=stepped, say=say if first else lambda line: None),
         )
         training.run()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
-from apcodec_export.network import PUBLISHED_48K, NetworkConfig
+from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
 from apcodec_training.sections import changed, positive
 
 
@@ -22,6 +22,8 @@ class LossWeights:
 
     ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
     what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
+
+    Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
     """
 
     amplitude: float = 45.0
@@ -40,6 +42,12 @@ class LossWeights:
     period_features: float = 1.0
     resolution_adversarial: float = 0.1
     resolution_features: float = 0.1
+    distil_input: float = 20.0
+    distil_blocks: float = 20.0
+    distil_down: float = 20.0
+    distil_latent: float = 20.0
+    distil_up: float = 20.0
+    distil_heads: float = 20.0
 
     def __post_init__(self) -> None:
         positive(self, *(each.name for each in fields(self)), zero=True)
@@ -227,25 +235,35 @@ class TrainingConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        hop, ratio = self.network.hop_size, self.network.ratio
-        frames = self.data.segment_samples // hop + 1
-        if frames % ratio or self.data.segment_samples % hop:
-            whole = max(1, round(frames / ratio)) * ratio
+        spec, segment = self.network.spec(), self.data.segment_samples
+        latents = spec.latents(segment)
+        if spec.training_samples(latents) != segment:
+            near = [spec.training_samples(count) for count in (latents - 1, latents, latents + 1)]
+            whole = min((samples for samples in near if samples > 0), key=lambda samples: abs(samples - segment))
             raise TrainingError(
-                f"data.segment_samples is {self.data.segment_samples}, which is {frames} frames and a rest; a whole "
-                f"number of latents is expected: {(whole - 1) * hop} are {whole} frames"
+                f"data.segment_samples is {segment}; a whole number of latents is expected: {whole} are "
+                f"{spec.latents(whole) * spec.ratio} frames, {spec.latents(whole)} latents"
             )
-        if self.data.segment_samples < self.network.spec().min_samples:
-            raise TrainingError(
-                f"data.segment_samples is {self.data.segment_samples}; at least {self.network.spec().min_samples} "
-                "are expected"
-            )
+        if segment < spec.min_samples:
+            raise TrainingError(f"data.segment_samples is {segment}; at least {spec.min_samples} are expected")
         longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
         if self.adversarial and self.data.segment_samples <= longest // 2:
             raise TrainingError(
                 f"data.segment_samples is {self.data.segment_samples}; more than {longest // 2} are expected, half of "
                 "the discriminators' longest transform"
             )
+
+    def _with_streamable(self, values: dict[str, Any], source: str) -> dict[str, Any]:
+        """Sections in which ``context`` of the network has become all the numbers that follow from it."""
+        numbers = values.get("network")
+        if not isinstance(numbers, dict) or "context" not in numbers:
+            return values
+        context = numbers["context"]
+        if type(context) is not int or context < 0:
+            raise TrainingError(f"{source}: network: context is {context!r}; 0 or more frames are expected")
+        others = {name: value for name, value in numbers.items() if name != "context"}
+        network = streamable(changed(self.network, others, f"{source}: network"), context)
+        return values | {"network": asdict(network)}
 
     @property
     def adversarial(self) -> bool:
@@ -268,13 +286,14 @@ class TrainingConfig:
         """This config with some numbers replaced.
 
         Args:
-            values: Sections of keys, as a TOML file has them.
+            values: Sections of keys, as a TOML file has them. ``context`` in the section ``network`` makes it the
+                streamable one of its widths; see ``streamable``.
             source: Where they come from, for messages.
 
         Raises:
             TrainingError: A key is unknown, or a value is of the wrong type or makes no run.
         """
         try:
-            return changed(self, values, source)
+            return changed(self, self._with_streamable(values, source), source)
         except (AudioError, CheckpointError) as error:
             raise TrainingError(f"{source}: {error}") from error

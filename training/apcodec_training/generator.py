@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apcodec_export.model.network import Decoder, Encoder
-from apcodec_export.model.transforms import Istft, Stft
+from apcodec_export.model.causal import transforms
+from apcodec_export.model.network import Decoder, Encoder, Seen
 from apcodec_export.network import NetworkConfig
+from apcodec_training.distillation import Features, Teacher, by_part
 from apcodec_training.losses import spectral_losses
 from apcodec_training.quantizing import Quantized, quantize
 from apcodec_training.spectra import LogMel, Spectrum
@@ -35,14 +36,19 @@ class Reconstruction:
 
 
 class Generator(nn.Module):
-    """Encoder, quantizer, decoder and the transforms around them."""
+    """Encoder, quantizer, decoder and the transforms around them.
+
+    Attributes:
+        teacher: Who tells it what its layers should give while it learns; nobody at first.
+    """
 
     def __init__(self, network: NetworkConfig, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
         self.network = network
         self.encoder, self.decoder = encoder, decoder
-        spec = network.spec()
-        self.stft, self.istft, self.mel = Stft(spec), Istft(spec), LogMel(network)
+        self.stft, self.istft = transforms(network.spec())
+        self.mel = LogMel(network)
+        self.teacher: Teacher | None = None
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """The state dicts of a published checkpoint, by part, on the CPU."""
@@ -66,14 +72,14 @@ class Generator(nn.Module):
         with torch.no_grad(), torch.autocast(audio.device.type, enabled=False):
             return Spectrum.of(*self.stft.spectrum(audio))
 
-    def encode(self, spectrum: Spectrum) -> Tensor:
+    def encode(self, spectrum: Spectrum, seen: Seen = None) -> Tensor:
         """The latent (B, D, L) before the quantizer, in float32."""
-        latent: Tensor = self.encoder(spectrum.logamp, spectrum.phase)
+        latent: Tensor = self.encoder(spectrum.logamp, spectrum.phase, seen)
         return latent.float()
 
-    def decode(self, latent: Tensor) -> Spectrum:
+    def decode(self, latent: Tensor, seen: Seen = None) -> Spectrum:
         """What the decoder says of a latent (B, D, L), in float32."""
-        logamp, r, i = (head.float() for head in self.decoder.heads(latent))
+        logamp, r, i = (head.float() for head in self.decoder.heads(latent, seen))
         return Spectrum(logamp, torch.atan2(i, r), *self.decoder.parts(logamp, r, i))
 
     def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
@@ -83,15 +89,19 @@ class Generator(nn.Module):
 
     def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:
         """Code spectra and compare what comes out with them."""
-        latent = self.encode(original)
+        encoder: Features = {}
+        decoder: Features = {}
+        latent = self.encode(original, encoder)
         with torch.autocast(latent.device.type, enabled=False):
             quantized = quantize(self.encoder.quantizer, latent) if quantizing else None
-        decoded = self.decode(latent if quantized is None else quantized.latent)
+        decoded = self.decode(latent if quantized is None else quantized.latent, decoder)
         with torch.autocast(latent.device.type, enabled=False):
             audio = self.istft(decoded.real, decoded.imag)[:, :samples]
             losses = spectral_losses(original, decoded, self.stft.spectrum(audio), self.mel)
         if quantized is not None:
             losses |= {"codebook": quantized.codebook, "commitment": quantized.commitment}
+        if self.teacher is not None:
+            losses |= self.teacher.losses(original, by_part(encoder, decoder))
         return Reconstruction(audio, losses, quantized)
 
     @torch.no_grad()

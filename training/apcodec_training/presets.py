@@ -11,19 +11,25 @@ from typing import Any
 from apcodec_deploy.errors import TrainingError
 from apcodec_training.config import TrainingConfig
 
-PRESETS = ("demo", "paper")
+PRESETS = ("demo", "demo-s", "paper", "paper-s")
+_STREAMABLE = "-s"
+"""Ends the name of a preset for the streamable model of the same widths."""
 
 
 def preset(name: str) -> TrainingConfig:
-    """A preset: ``paper`` (the published recipe) or ``demo`` (small compute).
+    """A preset: ``paper`` (the published recipe) or ``demo`` (small compute); with ``-s`` of the streamable model.
 
     Raises:
         TrainingError: There is none of that name.
     """
     if name not in PRESETS:
         raise TrainingError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
-    text = resources.files("apcodec_training").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return TrainingConfig().changed(tomllib.loads(text), f"preset {name}")
+    config = TrainingConfig()
+    base = name.removesuffix(_STREAMABLE)
+    for part in (base, "streamable") if base != name else (base,):
+        text = resources.files("apcodec_training").joinpath("presets", f"{part}.toml").read_text(encoding="utf-8")
+        config = config.changed(tomllib.loads(text), f"preset {part}")
+    return config
 
 
 def read_config(path: Path) -> dict[str, Any]:

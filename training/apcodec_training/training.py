@@ -15,6 +15,7 @@ from apcodec_deploy.errors import TrainingError
 from apcodec_deploy.files import written_whole
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 from apcodec_training.config import StartConfig, TrainingConfig
+from apcodec_training.distillation import Teacher
 from apcodec_training.generator import Generator
 from apcodec_training.interrupts import Interrupts, deferred_interrupts
 from apcodec_training.journal import Journal
@@ -25,6 +26,7 @@ from apcodec_training.run_folder import RunFolder
 from apcodec_training.segments import Batch, Segments, batches
 from apcodec_training.start import centre_on_mean_spectrum, fill_codebooks, new_generator
 from apcodec_training.steps import NotFinite, StepResult, Steps
+from apcodec_training.transplant import takes_after, transplant
 from apcodec_training.validation import Heard, validate
 
 _START_BATCHES = 16
@@ -58,6 +60,7 @@ class Training:
         *,
         resume: bool = False,
         start: CheckpointFiles | None = None,
+        teacher: CheckpointFiles | None = None,
         reporting: Reporting | None = None,
     ) -> None:
         """Make everything ready for the first step.
@@ -69,6 +72,8 @@ class Training:
             processes: This process, and the others.
             resume: Go on from the folder's newest checkpoint.
             start: Weights to start from, of any published checkpoint whose network is the config's.
+            teacher: A trained checkpoint to learn from besides; without ``start``, a student of its shapes starts from
+                its weights.
             reporting: Whom to tell.
 
         Raises:
@@ -78,7 +83,9 @@ class Training:
             raise TrainingError(
                 f"a batch of {config.data.batch_size} segments cannot be shared by {processes.world} processes"
             )
-        if start is not None:  # trained weights need none of what helps new ones
+        told = None if teacher is None else Teacher(Checkpoint.load(teacher), config.network, processes.device)
+        taught = start is None and told is not None and takes_after(config.network, told.network)
+        if start is not None or taught:  # trained weights need none of what helps new ones
             config = replace(config, start=StartConfig())
         self.config, self.material, self.folder, self.processes = config, material, folder, processes
         self.reporting = reporting or Reporting()
@@ -88,6 +95,9 @@ class Training:
         generator = _started(config, start)
         if not resume and config.start.mean_spectrum:
             centre_on_mean_spectrum(generator.to(processes.device), self._first_batches())
+        generator.teacher = told
+        if not resume and told is not None:
+            self._take_from(told, generator, taught=taught)
         self.steps = Steps(config, generator, processes)
         if resume:
             self._resume()
@@ -104,6 +114,7 @@ class Training:
             )
         weights, state = self.folder.read(newest)
         self.steps.restore(weights, state["steps"])
+        self._check_teacher(state.get("teacher"))
         self.means.restore(state["means"])
         self.damaged = dict(state["damaged"])
         self.done = newest
@@ -112,6 +123,23 @@ class Training:
                 "the files are not those that the run was begun with: it goes on with these, and some of them may "
                 "change sides between training and validation"
             )
+
+    def _take_from(self, teacher: Teacher, generator: Generator, *, taught: bool) -> None:
+        """Give a student its teacher's weights, and say what it starts from."""
+        if taught:
+            spectra = (generator.to(self.processes.device).spectrum(audio) for audio in self._first_batches())
+            transplant(teacher, generator, teacher.mean_responses(spectra))
+        self.reporting.say(
+            f"learning from model {teacher.fingerprint[:16]}"
+            + ("; starting from its weights" if taught else "; starting from weights of its own")
+        )
+
+    def _check_teacher(self, before: str | None) -> None:
+        """A run goes on with the teacher that it was begun with."""
+        teacher = self.steps.generator.teacher
+        if (now := None if teacher is None else teacher.fingerprint) != before:
+            names = ("no teacher" if each is None else f"the teacher {each[:16]}" for each in (before, now))
+            raise TrainingError("{} was there until now, {} is named; name the same one with --teacher".format(*names))
 
     def _first_batches(self) -> Iterator[Tensor]:
         """What the start is fitted to: the first steps' audio, the same in every process."""
@@ -267,6 +295,7 @@ class Training:
             "means": self.means.state(),
             "damaged": self.damaged,
             "material": self.material.digest,
+            "teacher": None if self.steps.generator.teacher is None else self.steps.generator.teacher.fingerprint,
         }
         self.folder.write(self.done, weights, state, self.config.run.keep_checkpoints)
 

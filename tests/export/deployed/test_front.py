@@ -20,8 +20,8 @@ def layers(
     latent_kernel: int, ratio: int, surplus: int, embed_kernel: int
 ) -> tuple[WeightNormConv1d, WeightNormConv1d, nn.Conv1d]:
     """Random layers with biases that matter."""
-    latent = WeightNormConv1d(3, 4, latent_kernel, padding=latent_kernel // 2)
-    up = WeightNormConv1d(4, 5, ratio + surplus, stride=ratio, padding=surplus // 2, transposed=True)
+    latent = WeightNormConv1d(3, 4, latent_kernel, padding=(latent_kernel // 2, latent_kernel // 2))
+    up = WeightNormConv1d(4, 5, ratio + surplus, stride=ratio, padding=(surplus // 2, surplus // 2), transposed=True)
     embed = nn.Conv1d(5, 2, embed_kernel, padding=embed_kernel // 2)
     generator = torch.Generator().manual_seed(latent_kernel + 10 * ratio + 100 * surplus + 1000 * embed_kernel)
     for layer in (latent, up, embed):

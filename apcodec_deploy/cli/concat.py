@@ -18,10 +18,10 @@ def concat(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .apc file to write.", readable=False)],
     overwrite: shared.Overwrite = False,
 ) -> None:
-    """Join .apc files of one model, rate and number of channels, without decoding them.
+    """Join .apc files without decoding them. Model, sample rate and number of channels must be the same.
 
-    Each clip but the last is taken to the end of its last latent, so it may grow by less than one. What 'apcodec slice'
-    cut between two latents is joined without a trace.
+    Every clip but the last may grow by less than one latent, because a latent cannot be split. Parts that 'apcodec
+    slice' cut apart fit together without a seam.
     """
     joined = concatenated([EncodedAudio.load(source) for source in sources])
     joined.save(output, overwrite=overwrite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,16 @@ def say(text: str) -> None:
 def result(text: str) -> None:
     """One line of a command's result, on stdout."""
     _console(stderr=False).print(shown(text), markup=False, soft_wrap=True)
+
+
+def result_item(label: str, text: str) -> None:
+    """A label and its text on stdout; on a screen, long text is wrapped beside the label."""
+    console = _console(stderr=False)
+    indent = len(label)
+    room = max(console.width - indent, 20)
+    lines = textwrap.wrap(shown(text), room, break_long_words=False, break_on_hyphens=False) or [""]
+    for index, line in enumerate(lines):
+        console.print((label if index == 0 else " " * indent) + line, markup=False, soft_wrap=True)
 
 
 def print_json(values: Any) -> None:

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 
 from apcodec_deploy.cli.console import print_json, progress_bar, result, say
 from apcodec_deploy.cli.signals import interruptible
+from apcodec_deploy.cli.units import counted, duration, times
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.spec import WindowLength
 from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted
@@ -71,8 +72,8 @@ def _progress(bar: Bar, files: int) -> Progress:
         with lock:
             seconds += more
             elapsed = bar.tasks[0].elapsed or 0.0
-            speed = f"{seconds / elapsed:.1f} x real time" if elapsed else ""
-            bar.update(task, description=f"{seconds / 3600:.2f} h of audio, {speed}")
+            speed = f"{times(seconds / elapsed)} real time" if elapsed else ""
+            bar.update(task, description=f"{duration(seconds)} of audio, {speed}")
 
     def finished(_: Result) -> None:
         bar.update(task, advance=1)
@@ -80,8 +81,14 @@ def _progress(bar: Bar, files: int) -> Progress:
     return Progress(heard=heard, finished=finished)
 
 
-def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> None:
+def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None, ending: Sequence[str] = ()) -> None:
     """Print what became of every file and exit with 1 if one failed.
+
+    Args:
+        done: What became of them.
+        json: Print it as JSON instead.
+        extra: What else the JSON holds.
+        ending: Lines that follow.
 
     Raises:
         typer.Exit: A file failed.
@@ -100,13 +107,24 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None) -> 
     if json:
         print_json({**(extra or {}), **done.to_dict()})
     else:
-        counts = [f"{len(done.of(outcome))} {outcome}" for outcome in Outcome if done.of(outcome)]
-        result(
-            f"{', '.join(counts)}; {done.audio_seconds / 3600:.3f} h of audio in {done.elapsed:.1f} s, "
-            f"{done.times_real_time:.1f} x real time"
-        )
+        result(_summary(done))
+        for line in ending:
+            result(line)
     if failed:
         raise typer.Exit(1)
+
+
+def _summary(done: Report) -> str:
+    """``4 files done, 1 skipped: 19.4 s of audio in 7.8 s, 2.5 times real time``."""
+    first, *others = [(len(done.of(outcome)), outcome) for outcome in Outcome if done.of(outcome)] or [
+        (0, Outcome.DONE)
+    ]
+    counts = [f"{counted(first[0], 'file')} {first[1]}", *(f"{count:,} {outcome}" for count, outcome in others)]
+    text = ", ".join(counts)
+    if done.of(Outcome.DONE):
+        text += f": {duration(done.audio_seconds)} of audio in {duration(done.elapsed)}"
+        text += f", {times(done.times_real_time)} real time"
+    return text
 
 
 def say_gaps(source: Path | str, converted: Converted) -> None:

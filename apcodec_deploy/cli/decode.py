@@ -21,7 +21,7 @@ def decode(
     inputs: Annotated[list[Path], typer.Argument(help=".apc files.", metavar="IN...", readable=False)],
     output: shared.Output = None,
     to: Annotated[
-        str | None, typer.Option("--to", help=f"{', '.join(FORMATS)}; else what -o ends in, else wav.")
+        str | None, typer.Option("--to", help=f"{', '.join(FORMATS)}. Default: the ending of -o, or wav.")
     ] = None,
     subtype: shared.Subtype = None,
     salvage: shared.Salvage = False,
@@ -36,10 +36,11 @@ def decode(
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Decode .apc files: a.flac.apc becomes a.flac.wav, or a.flac with --to flac; beside it or in the folder of -o.
+    """Turn codes back into audio. a.flac.apc becomes a.flac.wav, or a.flac with --to flac.
 
-    With - for IN, codes come from standard input, with -o - the audio goes to standard output. It is decoded, and
-    written there, once all of it is there: the counts of a stream stand at its end.
+    The result goes beside the source or into the folder given with -o. IN may be - for standard input, and -o - is
+    standard output. Decoding from standard input begins when all codes have arrived, because a stream's length stands
+    at its end.
     """
     form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
     standard = is_standard(inputs, output)

@@ -1,12 +1,10 @@
-"""What ``apcodec doctor`` says of GPUs: each part that TensorRT or CUDA needs, in one line with its remedy."""
+"""What ``apcodec doctor`` says about GPUs: each part that TensorRT or CUDA needs, in one line with its remedy."""
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cli.finding import Finding
+from apcodec_deploy.cli.finding import Finding, State, optional, version_of
 from apcodec_deploy.cuda.device import Gpu
 from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.cuda.opening import open_device
@@ -21,71 +19,67 @@ OLDEST = (10, 12)
 def examine_gpu(bundle: Bundle | None) -> list[Finding]:
     """Driver, GPU, ONNX Runtime's CUDA, both flavours of TensorRT, and the engines of a bundle."""
     driver = _driver()
-    gpu, device = _device() if driver.state == "ok" else (None, [_pycuda()])
+    gpu, device = _device() if driver.state == State.OK else (None, [_pycuda()])
     findings = [driver, *device, _onnxruntime_cuda(bundle, driver)]
     findings += [_flavour(flavour) for flavour in FLAVOURS.values()]
     return findings + (_engines(bundle, gpu) if bundle else [])
-
-
-def _optional(subject: str, state: str, detail: str) -> Finding:
-    return Finding(subject, state, detail, essential=False)
 
 
 def _driver() -> Finding:
     try:
         driver_library()
     except DeviceError as error:
-        return _optional("driver", "missing", f"{error}; without an NVIDIA driver everything runs on the CPU")
-    return _optional("driver", "ok", "libcuda loads")
+        return optional("driver", State.OPTIONAL, f"{error}; everything runs on the CPU")
+    return optional("driver", State.OK, "libcuda loads")
 
 
 def _device() -> tuple[Gpu | None, list[Finding]]:
     try:
         gpu = open_device().gpu
     except DeviceError as error:
-        return None, [_optional("gpu", "broken", f"{error}; nvidia-smi should list the GPU")]
+        return None, [optional("gpu", State.BROKEN, f"{error}; nvidia-smi should list the GPU")]
     except ApcodecError as error:
-        return None, [_optional("pycuda", "missing", f"{error}; TensorRT runs through it")]
+        return None, [optional("pycuda", State.OPTIONAL, f"{error}; it runs TensorRT engines")]
     memory = f"{gpu.memory / 2**30:.1f} GiB"
     facts = f"compute capability {gpu.compute_capability}, {memory}, driver for CUDA {gpu.driver}"
-    return gpu, [_optional("gpu", "ok", f"{gpu.name}, {facts}"), _pycuda()]
+    return gpu, [optional("gpu", State.OK, f"{gpu.name}, {facts}"), _pycuda()]
 
 
 def _pycuda() -> Finding:
-    if version := _version("pycuda"):
-        return _optional("pycuda", "ok", version)
-    return _optional("pycuda", "missing", "only TensorRT at run time needs it; pip install 'apcodec-deploy[cuda]'")
+    if version := version_of("pycuda"):
+        return optional("pycuda", State.OK, version)
+    return optional("pycuda", State.OPTIONAL, "runs TensorRT engines: pip install 'apcodec-deploy[cuda]'")
 
 
 def _onnxruntime_cuda(bundle: Bundle | None, driver: Finding) -> Finding:
     subject = "onnxruntime cuda"
     swap = "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
-    if not _version("onnxruntime-gpu"):
-        return _optional(subject, "missing", f"the CPU build is installed; {swap}")
-    if driver.state != "ok" or bundle is None:
-        return _optional(subject, "missing", "onnxruntime-gpu is installed, but there is no driver to run it")
+    if not version_of("onnxruntime-gpu"):
+        return optional(subject, State.OPTIONAL, f"the CPU build is installed. To swap: {swap}")
+    if driver.state != State.OK or bundle is None:
+        return optional(subject, State.OPTIONAL, "onnxruntime-gpu is installed, but there is no driver to run it")
     from apcodec_deploy.backends.onnxruntime import open_cuda
 
     try:
         open_cuda(bundle, index=BackendOptions().index).close()
     except ApcodecError as error:
         remedy = "its CUDA and cuDNN libraries come with pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        return _optional(subject, "broken", f"{error}; {remedy}")
-    return _optional(subject, "ok", f"onnxruntime-gpu {_version('onnxruntime-gpu')} runs on the GPU")
+        return optional(subject, State.BROKEN, f"{error}; {remedy}")
+    return optional(subject, State.OK, f"onnxruntime-gpu {version_of('onnxruntime-gpu')} runs on the GPU")
 
 
 def _flavour(flavour: Flavour) -> Finding:
     install = f"pip install 'apcodec-deploy[{flavour.name}]'"
     if not flavour.installed:
-        return _optional(flavour.name, "missing", f"{flavour.title} is not installed; {install}")
+        return optional(flavour.name, State.OPTIONAL, f"{flavour.title} is not installed: {install}")
     try:
         found = flavour.load().version
     except Exception as error:  # a broken native library can raise anything
-        return _optional(flavour.name, "broken", f"{flavour.title} does not load: {error}; reinstall it: {install}")
+        return optional(flavour.name, State.BROKEN, f"{flavour.title} does not load: {error}; reinstall it: {install}")
     if flavour.name == "tensorrt" and tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
         needed = ".".join(map(str, OLDEST))
-        return _optional(flavour.name, "broken", f"TensorRT {found} is too old, {needed} is needed; {install}")
-    return _optional(flavour.name, "ok", f"{flavour.title} {found}")
+        return optional(flavour.name, State.BROKEN, f"TensorRT {found} is too old, {needed} is needed; {install}")
+    return optional(flavour.name, State.OK, f"{flavour.title} {found}")
 
 
 def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:
@@ -97,7 +91,9 @@ def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:
         try:
             version = flavour.load().version
         except Exception:
-            found.append(_optional("engines", "broken", f"{label}; {flavour.title}, which built them, does not load"))
+            found.append(
+                optional("engines", State.BROKEN, f"{label}; {flavour.title}, which built them, does not load")
+            )
             continue
         target = identity.target
         refusals = stored.refusals(
@@ -114,13 +110,6 @@ def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:
         except EngineError as error:
             refusals.append(str(error))
         why = f"; {'; '.join(refusals)}; apcodec build {bundle.path}" if refusals else ""
-        found.append(_optional("engines", "broken" if refusals else "ok", label + why))
-    none = f"none of {bundle.name} in the cache; apcodec build {bundle.path} makes some"
-    return found or [_optional("engines", "missing", none)]
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+        found.append(optional("engines", State.BROKEN if refusals else State.OK, label + why))
+    none = f"none of {bundle.name} yet: apcodec build {bundle.path}"
+    return found or [optional("engines", State.OPTIONAL, none)]

@@ -31,10 +31,10 @@ def encode(
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Code audio files: a.flac becomes a.flac.apc, beside it or in the folder given with -o.
+    """Turn audio files into codes. a.flac becomes a.flac.apc, beside the source or in the folder given with -o.
 
-    With - for IN, audio comes from standard input (wav, flac, mp3, …, as from ffmpeg -i FILE -f wav -), with -o - the
-    codes go to standard output.
+    IN may be - for standard input: wav, flac, mp3 and others, for example from 'ffmpeg -i FILE -f wav -'. With -o -
+    the codes go to standard output.
     """
     standard = is_standard(inputs, output)
     tasks = [] if standard else tasks_for(inputs, output, CODES)

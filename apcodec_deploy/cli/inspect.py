@@ -19,11 +19,13 @@ from apcodec_deploy.precision import graph_file
 def inspect(
     path: Annotated[
         Path | None,
-        typer.Argument(help="A bundle, a folder of engines, an engine, a .apc file; else the demo.", readable=False),
+        typer.Argument(
+            help="A bundle, a folder of engines, an engine or a .apc file. Default: the demo model.", readable=False
+        ),
     ] = None,
     json: shared.Json = False,
 ) -> None:
-    """Check a bundle, engines or a .apc file to the last checksum, and print what it is."""
+    """Print what a bundle, an engine or a .apc file is, after checking all of its checksums."""
     if path is not None and is_engines(path):
         facts = describe_engines(path)
     elif path is None or os.path.isdir(path):

@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from apcodec_deploy.cli.console import print_json, result, say
+from apcodec_deploy.cli.greeting import GREETING
+from apcodec_deploy.cli.help_text import help_of
 from apcodec_deploy.cli.signals import INTERRUPTED, Signals
 from apcodec_deploy.cli.streams import flush_output, guard_streams
 from apcodec_deploy.errors import ApcodecError, MissingDependencyError
@@ -40,7 +42,7 @@ class _LazyCommands(TyperGroup):
             command: Any = typer.main.get_group(loaded)
         else:
             single = typer.Typer(add_completion=False)
-            single.command(cmd_name)(loaded)
+            single.command(cmd_name, help=help_of(loaded))(loaded)
             command = typer.main.get_command(single)
         command.name = cmd_name
         return command
@@ -64,7 +66,7 @@ def _loaded(point: EntryPoint) -> Callable[..., None] | typer.Typer:
 app = typer.Typer(
     cls=_LazyCommands,
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -78,11 +80,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Run trained APCodec models: audio to codes and back, folders of it, without PyTorch."""
+    """Run trained APCodec models: audio to codes and back, files and folders, without PyTorch."""
+    if context.invoked_subcommand is None:
+        for line in GREETING.splitlines():
+            result(line)
 
 
 def main() -> NoReturn:

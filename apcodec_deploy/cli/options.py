@@ -10,34 +10,32 @@ import typer
 Model = Annotated[
     Path | None,
     typer.Option(
-        "--model", "-m", readable=False, help="Bundle made by 'apcodec export'; else the embedded demo model."
+        "--model", "-m", readable=False, help="A bundle made by 'apcodec export'. Default: the embedded demo model."
     ),
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or tensorrt.")]
-Precision = Annotated[
-    str, typer.Option("--precision", help="auto, float32; bfloat16 or int8 on the CPU; float16 on GPUs.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1 for another GPU.")]
+BackendName = Annotated[str, typer.Option("--backend", help="Runs the model: auto, onnxruntime, openvino, tensorrt.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, float32, bfloat16 or int8 (CPU), float16 (GPU).")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1 for the second GPU.")]
 Engines = Annotated[
     Path | None,
-    typer.Option("--engines", readable=False, help="Folder made by 'apcodec build --out'; else the user's cache."),
+    typer.Option("--engines", readable=False, help="A folder made by 'apcodec build --out'. Default: your cache."),
 ]
 Window = Annotated[
     str | None,
-    typer.Option("--window", help="'whole', or seconds per window; else the model's, when decoding the file's."),
+    typer.Option("--window", help="Seconds per window, or 'whole'. Default: the model's; when decoding, the file's."),
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="A file for one input, or a folder; else beside the input.")
+    str | None, typer.Option("--output", "-o", help="A file for one input, or a folder. Default: beside the input.")
 ]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time, sharing the CPU threads.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time. They share the CPU threads.")]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads; else all. The same number gives the same bytes."),
+    typer.Option("--threads", min=1, help="CPU threads. Default: all. The same number gives the same bytes."),
 ]
-Salvage = Annotated[bool, typer.Option("--salvage", help="Decode damaged .apc files, with silence in the gaps.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a machine-readable answer to stdout.")]
+Salvage = Annotated[bool, typer.Option("--salvage", help="Decode damaged .apc files. The gaps are silent.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 Subtype = Annotated[
     str | None,
-    typer.Option("--subtype", help="How samples are stored, e.g. PCM_16, PCM_24, FLOAT; else the format's usual."),
+    typer.Option("--subtype", help="Sample format: PCM_16, PCM_24, FLOAT, … Default: 16 bits for wav and flac."),
 ]

@@ -9,6 +9,7 @@ import typer
 
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, progress_bar, result
+from apcodec_deploy.cli.units import counted, duration
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.sharding.formats import SHARD_FORMATS
 from apcodec_deploy.sharding.pack import pack as pack_folder
@@ -18,18 +19,18 @@ from apcodec_deploy.transcoding.verification import history_of
 def pack(
     folder: Annotated[
         Path,
-        typer.Argument(help="What 'apcodec transcode --to apc' wrote.", metavar="CODES_DIR", readable=False),
+        typer.Argument(help="A folder that 'apcodec transcode --to apc' wrote.", metavar="CODES_DIR", readable=False),
     ],
-    target: Annotated[Path, typer.Argument(help="Where the shards go.", metavar="SHARD_DIR", readable=False)],
+    target: Annotated[Path, typer.Argument(help="The shards go here.", metavar="SHARD_DIR", readable=False)],
     to: Annotated[str, typer.Option("--to", help=f"{' or '.join(SHARD_FORMATS)}.")] = "webdataset",
-    size: Annotated[int, typer.Option("--shard-size", min=1, help="Files of a shard.")] = 1000,
+    size: Annotated[int, typer.Option("--shard-size", min=1, help="Files per shard.")] = 1000,
     json: shared.Json = False,
 ) -> None:
-    """Pack codes into shards for training: 16-bit codes with exact sample counts and the sources' names.
+    """Pack codes into shards for training: WebDataset or Parquet, with 16-bit codes and exact sample counts.
 
-    Files are sorted by name, so the same codes make the same shards. A run that was stopped goes on when it is called
-    again. Every file is held against its manifest as it is read. A clip's key is the path of its codes without .apc,
-    with percent escapes for dots and for what is not printable ASCII, so it gives the name's very bytes back.
+    Files are sorted by name, so the same codes make the same shards. Call the command again after a stop: it goes on.
+    Every file is checked against the manifest while it is read. The key of a clip is its path without .apc, with
+    percent escapes for dots and for everything that is not printable ASCII.
     """
     if (form := SHARD_FORMATS.get(to)) is None:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(SHARD_FORMATS)}")
@@ -43,4 +44,5 @@ def pack(
         print_json(packed.to_dict())
     else:
         files, seconds = (sum(getattr(shard, name) for shard in packed.shards) for name in ("files", "seconds"))
-        result(f"{len(packed.shards)} shards, {packed.written} written: {files} files, {seconds / 3600:.3f} h of audio")
+        shards = counted(len(packed.shards), "shard")
+        result(f"{shards}, {packed.written:,} written: {counted(files, 'file')}, {duration(seconds)} of audio")

@@ -17,12 +17,12 @@ def slice_codes(
     source: Annotated[Path, typer.Argument(help="A .apc file.", metavar="IN", readable=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .apc file to write.", readable=False)],
     start: Annotated[float, typer.Option("--start", min=0, help="Seconds.")] = 0.0,
-    end: Annotated[float | None, typer.Option("--end", min=0, help="Seconds; else the clip's end.")] = None,
+    end: Annotated[float | None, typer.Option("--end", min=0, help="Seconds. Default: the end of the clip.")] = None,
     overwrite: shared.Overwrite = False,
 ) -> None:
     """Cut a part out of a .apc file without decoding it.
 
-    The part begins at the latent that holds --start, at most one latent (6.7 ms with the published model) before it.
+    The part begins at most one latent before --start. A latent is 6.7 ms with the published model.
     """
     part = sliced(EncodedAudio.load(source), start, end)
     part.save(output, overwrite=overwrite)

@@ -13,6 +13,7 @@ from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result, say
 from apcodec_deploy.cli.conversion import report
+from apcodec_deploy.cli.ending import ending
 from apcodec_deploy.cli.executors import EXECUTORS, LOCAL, Job, run_here, run_on_cluster
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
@@ -30,54 +31,59 @@ def transcode(
         typer.Argument(help="A folder of wav, flac, ogg, opus, mp3 and .apc files.", metavar="IN_DIR", readable=False),
     ],
     output: Annotated[
-        Path, typer.Argument(help="Where the same tree of results goes.", metavar="OUT_DIR", readable=False)
+        Path,
+        typer.Argument(help="The results go here, in the same tree of folders.", metavar="OUT_DIR", readable=False),
     ],
     files_from: Annotated[
         str | None,
         typer.Option(
             "--files-from",
             metavar="LIST",
-            help="Only these of IN_DIR: a path a line, or a .csv, .tsv, .jsonl of path, start, end, name; - for stdin.",
+            help="Convert only the files of this list: one path a line, or a .csv, .tsv or .jsonl; - is stdin.",
         ),
     ] = None,
-    to: Annotated[str, typer.Option("--to", help=f"What to write: {', '.join(TARGETS)}.")] = "wav",
+    to: Annotated[
+        str, typer.Option("--to", help=f"What to write: {', '.join(TARGETS)}. apc and npy are codes.")
+    ] = "wav",
     subtype: shared.Subtype = None,
     salvage: shared.Salvage = False,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1; several share the work: cuda:0,cuda:1.")
+        str, typer.Option("--device", help="auto, cpu, cuda or cuda:1. cuda:0,cuda:1 share the work.")
     ] = "auto",
     engines: shared.Engines = None,
     window: shared.Window = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; else as many as keep the codec busy.")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Files at a time. Default: as many as keep the codec busy."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Most windows of a batch, on a GPU; else what it has room for.")
+        int | None, typer.Option("--batch", min=1, help="Windows per batch on a GPU, at most. Default: what fits.")
     ] = None,
     threads: shared.Threads = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Seconds without a byte from a file until it counts as failed.")
+        float, typer.Option("--timeout", min=1, help="A file that gives no data for so many seconds has failed.")
     ] = 300.0,
     executor: Annotated[
-        str, typer.Option("--executor", help="local, or ray: one actor per device of a cluster.")
+        str, typer.Option("--executor", help="local, or ray for a cluster: one actor per device.")
     ] = LOCAL,
     ray_address: Annotated[
-        str | None, typer.Option("--ray-address", help="Of a Ray cluster; else one is started on this machine.")
+        str | None, typer.Option("--ray-address", help="Address of the Ray cluster. Default: start one here.")
     ] = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Say where the time went: who waited for whom.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Say where the time went: reading, codec or writing.")] = False,
     overwrite: shared.Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be written, and write nothing.")] = False,
     json: shared.Json = False,
 ) -> None:
-    """Pass a folder of audio through the codec, or turn it into .apc files (--to apc), or such files into audio.
+    """Convert a folder: audio through the codec to audio, audio to codes (--to apc), or codes back to audio.
 
-    Sub-folders are mirrored, linked ones too. OUT_DIR/manifest.jsonl says what was made of what; a run that was
-    stopped or killed goes on from there when it is called again, and 'apcodec verify' holds the results against it.
-    Outputs of others are left alone unless --overwrite, which makes everything anew. A file that fails is listed at the
-    end with its reason, the rest is done, and the exit code is 1.
+    OUT_DIR gets the same sub-folders as IN_DIR. OUT_DIR/manifest.jsonl records every result. Call the same command
+    again after a stop or a crash: it goes on where it was. 'apcodec verify OUT_DIR' checks the results later.
+
+    Files in OUT_DIR that another program wrote are never replaced, unless you add --overwrite, which makes everything
+    anew. If a file fails, the others are still done. The failed files are listed at the end, and the exit code is 1.
     """
     if to not in TARGETS:
         raise ApcodecError(f"--to {to}: expected one of {', '.join(TARGETS)}")
@@ -112,7 +118,12 @@ def transcode(
         stats=stats,
     )
     done, about = run_here(job) if executor == LOCAL else run_on_cluster(job, ray_address)
-    report(done, json=json, extra={**about, "left_out": left_out.to_list()})
+    report(
+        done,
+        json=json,
+        extra={**about, "left_out": left_out.to_list()},
+        ending=ending(done, source, output, to, model),
+    )
 
 
 def _planned(files_from: str | None, source: Path, output: Path, to: str, left_out: LeftOut) -> list[Task]:

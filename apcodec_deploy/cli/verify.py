@@ -9,6 +9,7 @@ import typer
 
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, progress_bar, result, say
+from apcodec_deploy.cli.units import counted
 from apcodec_deploy.codec import Codec, load
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.transcoding import verification
@@ -20,19 +21,22 @@ def verify(
     folder: Annotated[
         Path, typer.Argument(help="A folder that 'apcodec transcode' wrote.", metavar="OUT_DIR", readable=False)
     ],
-    deep: Annotated[bool, typer.Option("--deep", help="Decode every file as well.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every file, too.")] = False,
     model: shared.Model = None,
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: shared.Device = "auto",
     engines: shared.Engines = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; else one per CPU.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time. Default: one per CPU.")
+    ] = None,
     threads: shared.Threads = None,
     json: shared.Json = False,
 ) -> None:
-    """Check every file that a manifest records: that it is there, whole, unchanged, and of the right model.
+    """Check a folder of results against its manifest: every file is there, whole, unchanged and of the right model.
 
-    Exit 1 if one is not. What failed when it was converted is listed, and so are files that nobody recorded.
+    The exit code is 1 if one is not. Files that failed to convert are listed, and so are files that are not in the
+    manifest.
     """
     history = history_of(folder)
     side_by_side = jobs or available_cpus()
@@ -62,7 +66,7 @@ def _report(found: Verification, *, json: bool) -> None:
     if json:
         print_json(found.to_dict())
     else:
-        counts = [f"{found.checked} files checked", f"{len(found.problems)} problems"]
+        counts = [f"{counted(found.checked, 'file')} checked", counted(len(found.problems), "problem")]
         counts += [f"{len(found.failed)} not converted"] * bool(found.failed)
         counts += [f"{len(found.unknown)} unknown"] * bool(found.unknown)
         result(", ".join(counts))

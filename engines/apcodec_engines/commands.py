@@ -16,37 +16,35 @@ from apcodec_deploy.errors import require
 def build(
     bundle: Annotated[
         Path | None,
-        typer.Argument(help="Bundle made by 'apcodec export'; else the embedded demo model.", readable=False),
+        typer.Argument(help="A bundle made by 'apcodec export'. Default: the embedded demo model.", readable=False),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(
-            "--precision", help="fp16, fp32, or auto: fp16 where the bundle has it and its export advised it."
-        ),
+        typer.Option("--precision", help="fp16, fp32 or auto. auto takes fp16 if the export recommends it."),
     ] = "auto",
     flavour: Annotated[
         str,
-        typer.Option("--flavour", help="tensorrt (built on the GPU that runs it), rtx (built anywhere), or auto."),
+        typer.Option("--flavour", help="tensorrt (build on the GPU that runs it), rtx (build anywhere) or auto."),
     ] = "auto",
     profile: Annotated[
-        str, typer.Option("--profile", help="low-latency, throughput, max-window, or a TOML file like theirs.")
+        str, typer.Option("--profile", help="low-latency, throughput, max-window, or a TOML file.")
     ] = "low-latency",
     parts: Annotated[
-        bool, typer.Option("--parts", help="One engine per graph, for looking into; else one per direction.")
+        bool, typer.Option("--parts", help="One engine per graph, for debugging. Default: one per direction.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where the engines go; else a cache of the user's.", readable=False)
+        Path | None, typer.Option("--out", help="Folder for the engines. Default: your cache.", readable=False)
     ] = None,
     device: Annotated[
-        int | None, typer.Option("--device", min=0, help="Number of the GPU; else the first one, or none.")
+        int | None, typer.Option("--device", min=0, help="Number of the GPU. Default: the first, if there is one.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build even where the engines are up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build again even if the engines are up to date.")] = False,
     json: shared.Json = False,
 ) -> None:
     """Turn a bundle into TensorRT engines: one for audio to codes, one for codes to audio.
 
-    Engines that are up to date are left alone; stale ones are named with the reason and built again. With the flavour
-    rtx no GPU is needed. Where there is one, new engines are compared with ONNX Runtime before they are used.
+    Engines that are up to date are kept. Old ones are built again, and the reason is printed. The flavour rtx needs no
+    GPU to build. On a machine with a GPU, new engines are compared with ONNX Runtime before anything uses them.
     """
     for module in ("onnx", "filelock"):
         require(module, extra="rtx")

@@ -16,41 +16,42 @@ def export(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="CHECKPOINT_DIR BUNDLE; only BUNDLE with --encoder, --decoder and --config.",
+            help="The checkpoint and the bundle to write. With --encoder, --decoder and --config: only BUNDLE.",
             metavar="[CHECKPOINT_DIR] BUNDLE",
             readable=False,
         ),
     ],
     encoder: Annotated[
-        Path | None, typer.Option(help="Encoder weights, instead of a directory.", readable=False)
+        Path | None, typer.Option(help="File of encoder weights, instead of CHECKPOINT_DIR.", readable=False)
     ] = None,
     decoder: Annotated[
-        Path | None, typer.Option(help="Decoder weights, instead of a directory.", readable=False)
+        Path | None, typer.Option(help="File of decoder weights, instead of CHECKPOINT_DIR.", readable=False)
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The config.json the model was trained with.", readable=False)
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the model; else the bundle's own name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model. Default: the bundle's name.")] = None,
     float32: Annotated[
         list[str] | None,
         typer.Option(
             "--float32",
             metavar="LAYER",
-            help="Keep layers of the fp16 graphs in float32, e.g. 'decoder.real_head' or '*.stream'. Repeatable.",
+            help="Keep this layer of the fp16 graphs in float32: 'decoder.real_head', '*.stream'. Repeatable.",
         ),
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Of averaged (EMA) and plain weights in one file, take the plain ones.")
+        bool, typer.Option("--plain", help="If a file holds averaged (EMA) and plain weights, take the plain ones.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the bundle's model.json to standard output.")] = False,
 ) -> None:
     """Turn a trained checkpoint into a verified bundle of ONNX graphs.
 
-    CHECKPOINT_DIR holds config.json and the newest encoder_* and decoder_*, as the published training code writes them,
-    or one file with both parts.
-    Every graph is compared with PyTorch over lengths, batches and signals before the bundle appears. Beside the float32
-    graphs stand an encoder and a decoder in fp16, for GPUs, judged against float32 in half-precision arithmetic.
+    CHECKPOINT_DIR is what the training code wrote: config.json and the newest encoder_* and decoder_*. One file with
+    both parts will do, too.
+
+    Every graph is compared with PyTorch at several lengths, batch sizes and signals. The bundle appears only if all of
+    them agree. It also holds fp16 graphs for GPUs and int8 graphs for CPUs, each compared with float32.
     """
     for module in ("torch", "onnx", "onnxscript", "safetensors"):
         require(module, extra="export")

@@ -15,28 +15,30 @@ from apcodec_deploy.machine import available_cpus
 
 
 def train(
-    audio: Annotated[Path, typer.Argument(help="Folder of audio, at any depth.", metavar="AUDIO_DIR", readable=False)],
+    audio: Annotated[
+        Path, typer.Argument(help="A folder of audio files. Sub-folders count.", metavar="AUDIO_DIR", readable=False)
+    ],
     output: Annotated[
-        Path, typer.Argument(help="Folder for checkpoints, curves and sound.", metavar="OUT_DIR", readable=False)
+        Path, typer.Argument(help="The run: checkpoints, curves and sound.", metavar="OUT_DIR", readable=False)
     ],
     preset: Annotated[
         str | None,
         typer.Option(
-            help="'paper' (the published recipe, the default) or 'demo' (small compute); 'paper-s' and 'demo-s' are of "
-            "the streamable model."
+            help="'paper' is the published recipe, 'demo' a small model; 'paper-s' and 'demo-s' are streamable. "
+            "Default: paper."
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML or JSON file with what to change of the preset.", readable=False)
+        Path | None, typer.Option(help="A TOML or JSON file with changes to the preset.", readable=False)
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="Start from the weights of a published checkpoint folder.", metavar="DIR", readable=False),
+        typer.Option(help="A checkpoint folder whose weights the run begins with.", metavar="DIR", readable=False),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Learn from a trained checkpoint folder besides; a streamable model of its shapes starts from its "
+            help="A trained checkpoint folder to learn from. A streamable model of the same shape starts from its "
             "weights.",
             metavar="DIR",
             readable=False,
@@ -44,22 +46,24 @@ def train(
     ] = None,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Folder to validate with; else files are kept apart.", metavar="DIR", readable=False),
+        typer.Option(
+            help="A folder to validate with. Default: some files of AUDIO_DIR.", metavar="DIR", readable=False
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all, instead of the config's.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; else PyTorch's choice, at most the CPUs that are granted.", min=1)
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps. Default: the config's.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1. auto takes a GPU if there is one.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: PyTorch's choice.", min=1)] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from OUT_DIR's newest checkpoint; begin where there is none.")
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT_DIR, if there is one.")
     ] = False,
 ) -> None:
     """Train a codec on a folder of audio, by the paper's recipe.
 
-    OUT_DIR gets checkpoints in the published layout, which 'apcodec export OUT_DIR BUNDLE' deploys, losses.csv,
-    validation.csv and TensorBoard logs. Files that cannot be read are listed in skipped.txt. Ctrl-C saves a checkpoint;
-    --resume goes on as if nothing had happened. On several GPUs: torchrun --nproc-per-node 4 -m apcodec_training ...
+    OUT_DIR gets checkpoints in the published layout, losses.csv, validation.csv and TensorBoard logs. 'apcodec export
+    OUT_DIR BUNDLE' deploys the newest checkpoint at any time. Files that cannot be read are listed in skipped.txt.
+
+    Ctrl-C saves a checkpoint, and --resume goes on from there. On several GPUs: torchrun --nproc-per-node 4 -m
+    apcodec_training AUDIO_DIR OUT_DIR
     """
     for module in ("torch", "safetensors", "transformers", "tensorboard", "pystoi"):
         require(module, extra="train")

@@ -16,19 +16,19 @@ def compare(
     before: Annotated[Path, typer.Argument(help="Results of 'bench rtf' or 'bench quality'.", readable=False)],
     after: Annotated[Path, typer.Argument(help="Later results.", readable=False)],
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0.0, help="By what share a time may grow before it counts.")
+        float, typer.Option("--tolerance", min=0.0, help="Share by which a time may grow before it counts as slower.")
     ] = 0.05,
     relative_to: Annotated[
         str | None,
         typer.Option(
-            "--relative-to", help="Divide times by those of this contender, or 'ceiling' by the machine's product."
+            "--relative-to", help="Divide all times by those of this codec; 'ceiling' is the machine's own speed."
         ),
     ] = None,
     json: shared.Json = False,
 ) -> None:
-    """Say what changed between two results, with its spread; exit 1 if something got worse.
+    """Compare two results. The exit code is 1 if something got slower or worse.
 
-    A time is worse where it grew by more than the tolerance and the middle halves of the calls do not meet.
+    A time counts as slower if it grew by more than the tolerance and the middle halves of the calls do not overlap.
     """
     from apcodec_benchmarks import comparison
     from apcodec_benchmarks.report.comparison_table import comparison_table

@@ -11,27 +11,27 @@ from apcodec_deploy.errors import OutputError
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Bundle, or 'demo' for the embedded model; see above for what is taken else."),
+    typer.Option("--model", "-m", help="A bundle, or 'demo' for the embedded model. The text above names the default."),
 ]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
         "--checkpoint",
-        help="What the model was made from; adds the PyTorch reference and the plain ONNX export.",
+        help="The model's checkpoint. Adds the PyTorch reference and a plain ONNX export.",
         readable=False,
     ),
 ]
 Codecs = Annotated[
     list[str] | None,
-    typer.Option(
-        "--codecs", "-c", help="Contenders, with commas between; module:function for your own; else the usual."
-    ),
+    typer.Option("--codecs", "-c", help="Codecs to measure, separated by commas. module:function adds your own."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="A file for the results, as JSON.", readable=False)]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write the results to this JSON file.", readable=False)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or cuda:1 for another GPU.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the networks: float32, int8, or float16 on GPUs.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Precision of the networks: float32, int8, or float16 on GPUs.")
+]
 AudioDec = Annotated[
-    Path | None, typer.Option("--audiodec", help="A checkout of AudioDec with its checkpoints.", readable=False)
+    Path | None, typer.Option("--audiodec", help="A checkout of AudioDec that holds its checkpoints.", readable=False)
 ]
 Trained = Annotated[bool, typer.Option("--trained", help="Download the published weights of the other codecs.")]
 

@@ -21,39 +21,41 @@ def quality(
     checkpoint: options.Checkpoint = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--beside", metavar="BUNDLE", help="Another model to compare with, as it runs. Repeatable."),
+        typer.Option("--beside", metavar="BUNDLE", help="Another model to compare with. Repeatable."),
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; else all.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all.")] = None,
     device: options.Device = "cpu",
     precision: options.Precision = "float32",
     audiodec: options.AudioDec = None,
     trained: options.Trained = False,
     metrics: Annotated[
-        list[str] | None, typer.Option("--metrics", help="lsd, mel, si_sdr, snr, stoi, pesq, visqol; else all.")
+        list[str] | None, typer.Option("--metrics", help="lsd, mel, si_sdr, snr, stoi, pesq, visqol. Default: all.")
     ] = None,
     fail_below: Annotated[
         list[str] | None,
         typer.Option(
             "--fail-below",
             metavar="NAME=VALUE",
-            help="Exit 1 where an APCodec's mean is worse, e.g. stoi=0.85, lsd=1.3, codes=0.97. Repeatable.",
+            help="Exit 1 if the mean of an APCodec is worse: stoi=0.85, lsd=1.3, codes=0.97. Repeatable.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="A page to listen, with blind tests.", readable=False)
+        Path | None, typer.Option("--html", help="Write a page to listen to, with blind tests.", readable=False)
     ] = None,
-    clips: Annotated[int, typer.Option("--clips", min=1, help="Clips in the page.")] = 8,
-    clip_seconds: Annotated[float, typer.Option("--clip-seconds", min=0.5, help="Of each of them.")] = 12.0,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Clips on the page.")] = 8,
+    clip_seconds: Annotated[
+        float, typer.Option("--clip-seconds", min=0.5, help="Length of each clip on the page.")
+    ] = 12.0,
     speed: Annotated[
-        Path | None, typer.Option("--speed", help="Results of 'bench rtf' for the page.", readable=False)
+        Path | None, typer.Option("--speed", help="Results of 'bench rtf' to show on the page.", readable=False)
     ] = None,
     out: options.Out = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Measure how near to the original each codec comes, file by file, and what precisions and backends cost.
+    """Measure how close the decoded audio is to the original, file by file, for APCodec and other codecs.
 
-    Without --model or --checkpoint the embedded demo model is measured. Contenders of random weights are left out. The
+    Without --model or --checkpoint the embedded demo model is measured. Codecs with random weights are left out. The
     codes of every APCodec are compared with those of float32 on the CPU.
     """
     from apcodec_benchmarks.gate import broken, failed_files, limits_of

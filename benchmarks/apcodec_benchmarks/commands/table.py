@@ -14,17 +14,18 @@ def table(
     files: Annotated[list[Path], typer.Argument(help="Results.", readable=False)],
     update: Annotated[
         Path | None,
-        typer.Option("--update", help="A Markdown file whose marked part is replaced.", readable=False),
+        typer.Option("--update", help="A Markdown file; its marked part is replaced.", readable=False),
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option("--plots", help="A folder for plots; each file's in one of its own.", readable=False)
+        Path | None,
+        typer.Option("--plots", help="Draw plots into this folder, one sub-folder per file.", readable=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plots that exist.")] = False,
 ) -> None:
-    """Print results again as Markdown, draw them, or put their summary into a document.
+    """Print stored results as Markdown, draw plots of them, or put a table into a document.
 
-    --update FILE replaces what stands between '<!-- bench NAME -->' and '<!-- /bench -->', where NAME is the results'
-    file name without its suffix.
+    --update FILE replaces the lines between '<!-- bench NAME -->' and '<!-- /bench -->'. NAME is the name of the
+    results file without its suffix.
     """
     from apcodec_benchmarks.report.document import updated
     from apcodec_benchmarks.report.tables import markdown

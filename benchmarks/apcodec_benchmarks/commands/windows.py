@@ -17,16 +17,16 @@ def windows(
     folder: Annotated[Path, typer.Argument(help="A folder of audio files.", readable=False)],
     model: options.Model = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1, max=170, help="Of audio: all clips joined, and repeated to that.")
+        float, typer.Option("--seconds", min=1, max=170, help="Length of the test clip: all files joined and repeated.")
     ] = 60.0,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; else all.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few rounds.")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure fewer rounds.")] = False,
     out: options.Out = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="A folder for plots.", readable=False)] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="Draw plots into this folder.", readable=False)] = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
 ) -> None:
-    """Measure what the length of a model's windows costs in quality and time, from 1/6 s to the whole clip.
+    """Measure quality and time for window lengths from 1/6 s to the whole clip.
 
     Without --model the embedded demo model is measured.
     """

@@ -1,16 +1,21 @@
-"""Summaries of results inside documents, between marks, so that a document cannot say what was not measured."""
+"""Summaries of results inside documents, between marks, so that a document cannot say what was not measured.
+
+``<!-- bench NAME -->`` begins the whole table of one results file; ``<!-- bench NAME: a, b -->`` a short table of the
+speed of the contenders a and b. ``<!-- /bench -->`` ends either.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from apcodec_benchmarks.report.tables import summary
+from apcodec_benchmarks.report.tables import short_summary, summary
 from apcodec_benchmarks.results import Results
 from apcodec_deploy.errors import BenchmarkError
 
 _PART = re.compile(
-    r"(?P<begin><!-- bench (?P<name>[^\r\n]+?) -->(?P<end>\r?\n))(?:(?!<!-- bench ).)*?(?P<close><!-- /bench -->)",
+    r"(?P<begin><!-- bench (?P<name>[^\r\n:]+?)(?:: (?P<short>[^\r\n]+?))? -->(?P<end>\r?\n))"
+    r"(?:(?!<!-- bench ).)*?(?P<close><!-- /bench -->)",
     re.DOTALL,
 )
 """A part that is never closed ends nowhere, rather than in the next one."""
@@ -37,6 +42,8 @@ def updated(text: str, results: Mapping[str, Results]) -> str:
         name = match["name"]
         if name not in results:
             return match[0]
-        return match["begin"] + summary(results[name]).replace("\n", match["end"]) + match["close"]
+        chosen = match["short"]
+        text = summary(results[name]) if chosen is None else short_summary(results[name], chosen.split(", "))
+        return match["begin"] + text.replace("\n", match["end"]) + match["close"]
 
     return _PART.sub(replaced, text)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RTF = "RTF = compute time / audio time"
 MIDDLE_HALF = "error bars: their middle half"
+NAME_CHARACTERS = 46
+"""Of a name beside a bar, before it is broken into lines."""
 DOUBTFUL, OPEN = "(?)", "open markers"
 """How a figure is marked that has a warning in the results: as text, as a point."""
 INK, QUIET = "#222222", "#595959"

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from apcodec_benchmarks.report import plot_sheet
+from apcodec_benchmarks.report.glance import speed_plot
 from apcodec_benchmarks.report.roofline_plot import roofline_plot
 from apcodec_benchmarks.report.speed_plots import length_plot, rtf_plot, throughput_plot
 from apcodec_benchmarks.report.windows_plot import is_sweep, windows_plot
@@ -13,6 +14,7 @@ from apcodec_benchmarks.results import Results
 from apcodec_deploy.files import written_whole
 
 _PLOTS = {
+    "speed.svg": speed_plot,
     "rtf.svg": rtf_plot,
     "throughput.svg": throughput_plot,
     "length.svg": length_plot,

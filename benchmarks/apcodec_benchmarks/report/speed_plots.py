@@ -16,6 +16,7 @@ from apcodec_benchmarks.report.plot_sheet import (
     DOUBTFUL,
     INK,
     MIDDLE_HALF,
+    NAME_CHARACTERS,
     OPEN,
     QUIET,
     RTF,
@@ -41,7 +42,6 @@ large part."""
 _FIT = f"exponents: least squares of log time over log length, clips of {LEAST_FITTED:g} s and longer"
 _REAL_TIME = "real time, RTF = 1"
 _LIGHT = "#9CCBEA"
-_NAME_CHARACTERS = 46
 
 
 def rtf_plot(results: Results) -> Figure | None:
@@ -75,7 +75,7 @@ def rtf_plot(results: Results) -> Figure | None:
     )  # fmt: skip
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    labels = ["\n".join(textwrap.wrap(label_of(results, name), _NAME_CHARACTERS)) for name in order]
+    labels = ["\n".join(textwrap.wrap(label_of(results, name), NAME_CHARACTERS)) for name in order]
     axes.set_yticks(range(len(order)), labels)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlabel("RTF, logarithmic; shorter is faster")

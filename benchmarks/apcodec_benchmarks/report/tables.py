@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apcodec_benchmarks.measurements import ContenderRecord
 from apcodec_benchmarks.report.cells import MARK, figure, line
+from apcodec_benchmarks.report.glance import glance_table
 from apcodec_benchmarks.report.quality_tables import means_table, windows_table
 from apcodec_benchmarks.report.speed_tables import contenders_table, mode_table, stages_table
 from apcodec_benchmarks.results import Results
@@ -38,6 +41,14 @@ def summary(results: Results) -> str:
     shown = [mode for mode in order if mode in modes][:1]
     tables = [mode_table(mode, [each for each in results.timings if each.mode == mode], results) for mode in shown]
     return "\n\n".join([*tables, " ".join([_machine(results), *_random_mark(results)])]) + "\n"
+
+
+def short_summary(results: Results, names: Sequence[str]) -> str:
+    """The speed of some contenders, and on what machine."""
+    cpu = results.environment["cpu"]
+    mark = " ".join(_random_mark(results))
+    machine = f"{cpu['name']}, {cpu['usable']} CPUs, {results.made[:10]}. {mark}".rstrip()
+    return f"{glance_table(results, names)}\n\n{machine}\n"
 
 
 def _is_sweep(results: Results) -> bool:

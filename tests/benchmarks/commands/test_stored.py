@@ -84,7 +84,7 @@ def test_table_draws_every_file_in_a_folder_of_its_own(tmp_path: Path) -> None:
     answer = bench("table", *files, "--plots", tmp_path / "plots")
     assert answer.exit_code == 0, answer.output
     drawn = sorted(path.relative_to(tmp_path / "plots").as_posix() for path in (tmp_path / "plots").rglob("*.svg"))
-    assert drawn == ["one/rtf.svg", "two/length.svg"]
+    assert drawn == ["one/rtf.svg", "one/speed.svg", "two/length.svg"]
     assert "exists" in str(bench("table", *files, "--plots", tmp_path / "plots").exception)
     assert bench("table", *files, "--plots", tmp_path / "plots", "--overwrite").exit_code == 0
 

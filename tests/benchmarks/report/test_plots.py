@@ -12,13 +12,14 @@ from benchmark_plot_results import everything, placed, record, results, roofline
 
 from apcodec_benchmarks.report import plot_sheet
 from apcodec_benchmarks.report.cells import MARK
+from apcodec_benchmarks.report.glance import speed_plot
 from apcodec_benchmarks.report.plots import summary_svgs, write_plots
 from apcodec_benchmarks.report.roofline_plot import roofline_plot
 from apcodec_benchmarks.report.speed_plots import growth_exponent, length_plot, rtf_plot, throughput_plot
 from apcodec_benchmarks.report.windows_plot import windows_plot
 from apcodec_benchmarks.results import Results
 
-PLOTS = (rtf_plot, throughput_plot, length_plot, roofline_plot, windows_plot)
+PLOTS = (speed_plot, rtf_plot, throughput_plot, length_plot, roofline_plot, windows_plot)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ PLOTS = (rtf_plot, throughput_plot, length_plot, roofline_plot, windows_plot)
         (results(), set()),
         (results(record("a")), set()),
         (results(record("a"), timings=[timing("a", "cpuN", 0.5, operation="encode")]), set()),
-        (results(record("a"), timings=[timing("a", "cpuN", 0.5)]), {"rtf.svg"}),
+        (results(record("a"), timings=[timing("a", "cpuN", 0.5)]), {"speed.svg", "rtf.svg"}),
         (results(record("a"), timings=[timing("a", "paper", 0.5)]), {"rtf.svg"}),
         (results(record("a"), timings=[timing("a", "throughput", 0.5)]), {"throughput.svg"}),
         (results(record("a"), timings=streamed("a", 1.0)), {"length.svg"}),
@@ -36,7 +37,7 @@ PLOTS = (rtf_plot, throughput_plot, length_plot, roofline_plot, windows_plot)
         (roofline({"encoder": (1e9, 1e6, 0.1)}, threads=1), set()),
         (replace(roofline({"encoder": (1e9, 1e6, 0.1)}), ceilings=()), set()),
         (roofline({"encoder": (0.0, 1e6, 0.1), "decoder": (None, None, 0.1)}), set()),
-        (everything(), {"rtf.svg", "throughput.svg", "length.svg", "roofline.svg"}),
+        (everything(), {"speed.svg", "rtf.svg", "throughput.svg", "length.svg", "roofline.svg"}),
         (sweep("0.17 s", "whole"), {"windows.svg"}),
         (replace(sweep("0.17 s", "whole"), timings=()), {"windows.svg"}),
         (sweep("0.17 s", "whole", "opus"), {"rtf.svg"}),

@@ -49,7 +49,7 @@ def test_verify_holds_results_against_their_manifest(clip: Path, tmp_path: Path)
     shutil.copy(output / "a.flac.apc", output / "copy.apc")
     answer = apcodec("verify", output, "--deep")
     assert answer.exit_code == 0
-    assert answer.stdout == "1 files checked, 0 problems, 1 not converted, 1 unknown\n"
+    assert answer.stdout == "1 file checked, 0 problems, 1 not converted, 1 unknown\n"
     assert "not converted" in answer.stderr and "not in the manifest: copy.apc" in answer.stderr
     (output / "a.flac.apc").write_bytes(b"")
     answer = apcodec("verify", output, "--json")
@@ -65,14 +65,14 @@ def test_a_list_names_the_files_of_a_folder(clip: Path, tmp_path: Path) -> None:
     assert "none.wav" in answer.stderr and "1 of 2 files failed" in answer.stderr
     assert EncodedAudio.load(tmp_path / "out" / "a.flac.0.100-0.300.apc").samples == 9_600
     again = apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc", "--files-from", tmp_path / "list.csv")
-    assert again.stdout.startswith("1 skipped, 1 failed")
+    assert again.stdout.startswith("1 file skipped, 1 failed")
     assert "is no folder" in str(apcodec("transcode", clip, tmp_path / "out", "--files-from", "x").exception)
 
 
 def test_codes_become_shards(clip: Path, tmp_path: Path) -> None:
     apcodec("transcode", tmp_path, tmp_path / "out", "--to", "apc")
     answer = apcodec("pack", tmp_path / "out", tmp_path / "shards")
-    assert answer.stdout == "1 shards, 1 written: 1 files, 0.000 h of audio\n"
+    assert answer.stdout == "1 shard, 1 written: 1 file, 0.503 s of audio\n"
     again = json.loads(apcodec("pack", tmp_path / "out", tmp_path / "shards", "--json").stdout)
     assert again["written"] == 0 and again["shards"][0]["name"] == "000000.tar"
     assert "expected one of" in str(apcodec("pack", tmp_path / "out", tmp_path / "s", "--to", "zip").exception)

@@ -16,7 +16,7 @@ from apcodec_deploy.backends import onnxruntime as ort
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli import doctor_gpu
 from apcodec_deploy.cli.doctor_gpu import examine_gpu
-from apcodec_deploy.cli.finding import Finding
+from apcodec_deploy.cli.finding import Finding, State
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour, TensorRT
 from apcodec_deploy.engines.manifest import MANIFEST
@@ -38,7 +38,7 @@ class Machine:
         self.versions = {"pycuda": "2026.1", "onnxruntime-gpu": "1.31.1"}
         patch.setattr(doctor_gpu, "driver_library", lambda: None)
         patch.setattr(doctor_gpu, "open_device", lambda: self.device)
-        patch.setattr(doctor_gpu, "_version", lambda name: self.versions.get(name))
+        patch.setattr(doctor_gpu, "version_of", lambda name: self.versions.get(name))
         patch.setattr(Flavour, "installed", property(lambda flavour: True))
         patch.setattr(Flavour, "load", lambda flavour: TensorRT(flavour, self.module))
         patch.setattr(ort, "open_cuda", lambda bundle, index: ort.OnnxRuntimeBackend(bundle))
@@ -77,8 +77,8 @@ def test_nothing_of_a_gpu_is_essential(machine: Machine) -> None:
 def test_no_driver(machine: Machine) -> None:
     machine.fails(doctor_gpu, "driver_library", DeviceError("no NVIDIA driver is installed here"))
     found = machine.findings()
-    assert found["driver"].state == "missing"
-    assert "without an NVIDIA driver everything runs on the CPU" in found["driver"].detail
+    assert found["driver"].state == "optional"
+    assert "everything runs on the CPU" in found["driver"].detail
     assert "gpu" not in found
     assert found["pycuda"].state == "ok"
     assert "there is no driver to run it" in found["onnxruntime cuda"].detail
@@ -87,14 +87,14 @@ def test_no_driver(machine: Machine) -> None:
 def test_a_driver_without_a_gpu(machine: Machine) -> None:
     machine.fails(doctor_gpu, "open_device", DeviceError("CUDA does not work here: no device"))
     assert machine.findings()["gpu"] == Finding(
-        "gpu", "broken", "CUDA does not work here: no device; nvidia-smi should list the GPU", essential=False
+        "gpu", State.BROKEN, "CUDA does not work here: no device; nvidia-smi should list the GPU", essential=False
     )
 
 
 def test_no_pycuda(machine: Machine) -> None:
     machine.fails(doctor_gpu, "open_device", MissingDependencyError("pycuda.driver cannot be imported (why)"))
     finding = machine.findings()["pycuda"]
-    assert finding.state == "missing"
+    assert finding.state == "optional"
     assert "cannot be imported (why)" in finding.detail
 
 
@@ -107,7 +107,7 @@ def test_pycuda_that_is_not_installed_where_there_is_no_driver(machine: Machine)
 def test_no_gpu_build_of_onnx_runtime(machine: Machine) -> None:
     del machine.versions["onnxruntime-gpu"]
     finding = machine.findings()["onnxruntime cuda"]
-    assert finding.state == "missing"
+    assert finding.state == "optional"
     assert "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'" in finding.detail
 
 
@@ -122,8 +122,8 @@ def test_a_cuda_provider_that_does_not_load(machine: Machine) -> None:
 def test_no_tensorrt(machine: Machine, monkeypatch: pytest.MonkeyPatch, flavour: Flavour) -> None:
     monkeypatch.setattr(Flavour, "installed", property(lambda each: each.name != flavour.name))
     finding = machine.findings()[flavour.name]
-    assert finding.state == "missing"
-    assert finding.detail == f"{flavour.title} is not installed; pip install 'apcodec-deploy[{flavour.name}]'"
+    assert finding.state == "optional"
+    assert finding.detail == f"{flavour.title} is not installed: pip install 'apcodec-deploy[{flavour.name}]'"
 
 
 def test_a_tensorrt_that_does_not_load(machine: Machine) -> None:
@@ -146,7 +146,7 @@ def test_a_tensorrt_that_is_too_old(machine: Machine, version: str, state: str) 
 
 def test_no_engines_and_stale_ones(machine: Machine) -> None:
     bundle = Bundle.embedded()
-    assert machine.findings()["engines"].state == "missing"
+    assert machine.findings()["engines"].state == "optional"
     stored = simulated_set(bundle, sets_of(bundle) / "set", PROFILE)
     old = replace(stored.manifest, identity=replace(stored.manifest.identity, version="11.3"))
     (stored.path / MANIFEST).write_text(old.to_json())

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from apcodec_deploy import __version__
 from apcodec_deploy.cache import cache_folder
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.files import is_partial, written_whole
+from apcodec_deploy.version import __version__
 
 KIND = "compiled"
 """The folder's name in the cache."""

@@ -185,6 +185,7 @@ def test_what_8_bit_graphs_leave_is_bfloat16_where_the_processor_has_it(
 ) -> None:
     asked: dict[str, str] = {}
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(openvino, "channels_first", lambda *_: 0)
 
     class Compiler(Core):
         def read_model(self, data: bytes) -> Any:

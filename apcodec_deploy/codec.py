@@ -36,11 +36,11 @@ from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, j
 class Codec:
     """A model with the backend that runs it. Safe to use from several threads.
 
-    Pickled or copied, it travels as the path of its bundle and the options of ``load``, and is loaded anew. After a
-    fork it works on where its backend does, and else says that it does not.
+    It can be pickled: the other process loads it again, from the path of its bundle and the options of ``load``.
+    After a fork, ONNX Runtime on the CPU goes on; other backends raise an error that says what to do.
 
     Its numbers are attributes: ``sample_rate``, ``bitrate``, ``latent_rate``, ``num_codebooks``, ``codebook_size``,
-    ``samples_per_latent``, ``fingerprint``; all others are in ``spec``.
+    ``samples_per_latent``, ``fingerprint``. All others are in ``spec``.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, options: BackendOptions | None = None) -> None:
@@ -282,20 +282,19 @@ def load(
     """Load a model.
 
     Args:
-        bundle: A directory made by ``apcodec export``; the embedded demo model where None.
-        backend: ``onnxruntime``, ``openvino`` or ``tensorrt``; ``auto`` takes TensorRT where its engines are, else
-            ONNX Runtime, and the codec's ``backend.reason`` says why.
-        device: ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first; ``auto`` for what the backend can use.
-        precision: ``float32``, ``float16`` (GPUs), ``int8`` (CPU) or ``bfloat16`` (CPU, OpenVINO); ``auto`` for half
-            precision where TensorRT engines of it were built, with OpenVINO for the fastest that the processor has and
-            the model's export advises, else float32.
-        threads: CPU threads for one call; all that this process may use where None.
-        engines: A directory of TensorRT engines that ``apcodec build --out`` made; the user's cache where None.
+        bundle: A folder made by ``apcodec export``. None takes the embedded demo model.
+        backend: ``onnxruntime``, ``openvino`` or ``tensorrt``. ``auto`` takes the first of these that works: TensorRT
+            engines, ONNX Runtime on CUDA, OpenVINO, ONNX Runtime on the CPU. ``codec.backend.reason`` says why.
+        device: ``cpu``, ``cuda``, or ``cuda:1`` for the second GPU. ``auto`` takes what the backend can use.
+        precision: ``float32``, ``float16`` (GPU), ``int8`` (CPU) or ``bfloat16`` (OpenVINO). ``auto`` takes half
+            precision on TensorRT if such engines were built, the fastest proven precision on OpenVINO, else float32.
+        threads: CPU threads for one call. None takes all that this process may use.
+        engines: A folder of TensorRT engines that ``apcodec build --out`` made. None takes the user's cache.
 
     Raises:
-        BundleError: It is no bundle, a damaged one, or one without that precision.
+        BundleError: It is no bundle, it is damaged, or it lacks that precision.
         BackendError: The backend does not work here.
-        EngineError: TensorRT was asked for, and there are no engines that may run here.
+        EngineError: You asked for TensorRT, and no engines can run here.
     """
     opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
     options = BackendOptions(name=backend, device=device, precision=precision, threads=threads, engines=engines)

@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from apcodec_deploy.machine import give_back_memory
 
 if TYPE_CHECKING:
     from apcodec_deploy import Codec
+    from apcodec_export.checkpoint import Checkpoint
+    from apcodec_export.network import NetworkConfig
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
@@ -55,9 +58,14 @@ def _float32_on_cpus() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """After each file, give freed memory back to the system, which the C library would keep."""
+    """After each file, give freed memory back to the system, which the C library would keep.
+
+    What outlives a file are modules and what the whole run shares. They are millions of objects, and looking through
+    them after each file would take an eighth of the suite's time: they are kept out of later collections.
+    """
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
+        gc.freeze()
         give_back_memory()
 
 
@@ -136,3 +144,66 @@ def proven_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def demo_checkpoint() -> Path:
     """The PyTorch checkpoint behind the embedded model."""
     return ROOT / "training" / "demo"
+
+
+@pytest.fixture(scope="session")
+def unpublished() -> NetworkConfig:
+    """A small network of neither published family: 24 kHz, eight codebooks, ratio 4, unlike branches."""
+    from apcodec_export.network import NetworkConfig
+
+    return NetworkConfig(
+        block="layer_scale",
+        projections=True,
+        sample_rate=24000,
+        n_fft=256,
+        win_size=120,
+        hop_size=32,
+        ratio=4,
+        dim=16,
+        intermediate_dim=24,
+        num_layers=1,
+        embed_kernel=5,
+        depthwise_kernel=3,
+        encoder_amp_channels=12,
+        encoder_pha_channels=16,
+        decoder_amp_channels=12,
+        decoder_pha_channels=16,
+        amp_down_kernel=5,
+        pha_down_kernel=9,
+        amp_up_kernel=8,
+        pha_up_kernel=10,
+        latent_output_kernel=3,
+        latent_input_kernel=5,
+        amp_output_kernel=3,
+        real_output_kernel=5,
+        imag_output_kernel=7,
+        latent_dim=12,
+        num_codebooks=8,
+        codebook_size=48,
+        codebook_dim=6,
+    )
+
+
+@pytest.fixture(scope="session")
+def unpublished_grn(unpublished: NetworkConfig) -> Checkpoint:
+    """Random weights for its sibling with GRN and without projections; every GRN has an effect."""
+    import torch
+
+    from apcodec_export.checkpoint import random_checkpoint
+    from apcodec_export.model.layers import GlobalResponseNorm
+
+    checkpoint = random_checkpoint(replace(unpublished, block="grn", projections=False, codebook_dim=12))
+    generator = torch.Generator().manual_seed(1)
+    for module in (*checkpoint.encoder.modules(), *checkpoint.decoder.modules()):
+        if isinstance(module, GlobalResponseNorm):
+            module.gamma.normal_(0, 1, generator=generator)
+            module.beta.normal_(0, 1, generator=generator)
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def unpublished_bundle(unpublished_grn: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint, exported once per test run, as users export it."""
+    from apcodec_export.exporting import export_bundle
+
+    return made_once("unpublished", lambda path: export_bundle(unpublished_grn, path, name="Sibling"), tmp_path_factory)

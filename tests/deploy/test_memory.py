@@ -33,7 +33,7 @@ def peak(*arguments: object) -> int:
 def test_peak_memory_is_that_of_a_short_file(tmp_path: Path, speech: NDArray[np.float32]) -> None:
     pytest.importorskip("resource", reason="this platform does not tell a process its peak memory")
     peaks = {}
-    for minutes in (1, 30):
+    for minutes in (1, 8):
         path = tmp_path / f"{minutes}.wav"
         with soundfile.SoundFile(path, "w", 48_000, 1, "PCM_16") as file:
             for _ in range(9 * minutes):
@@ -42,5 +42,5 @@ def test_peak_memory_is_that_of_a_short_file(tmp_path: Path, speech: NDArray[np.
             peak("encode", path),
             peak("decode", f"{path}.apc", "-o", tmp_path / "decoded.wav", "--overwrite"),
         )
-    for short, long in zip(peaks[1], peaks[30], strict=True):
-        assert long < 1.5 * short
+    for short, long in zip(peaks[1], peaks[8], strict=True):
+        assert long < 1.1 * short  # seven minutes more take a third of that as float32, and a sixth as 16 bits

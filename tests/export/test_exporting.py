@@ -21,7 +21,7 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ExportError, OutputError
 from apcodec_export import exporting
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.exporting import STEPS, export_bundle
+from apcodec_export.exporting import STEPS, UNPROVEN, export_bundle
 from apcodec_export.graphs import Graph, graphs
 from apcodec_export.integers import IntegerJudgement
 from apcodec_export.judgement import Judgement
@@ -52,6 +52,7 @@ def test_the_description_names_every_graph_with_its_checksum(bundle: Path) -> No
 @pytest.mark.slow
 def test_the_description_holds_the_models_numbers(proven_bundle: Path, family: Path, checkpoint: Checkpoint) -> None:
     manifest = json.loads((proven_bundle / "model.json").read_text())
+    assert not manifest["notes"].count(UNPROVEN) and Bundle.open(proven_bundle).worst_errors
     assert {path.name for path in proven_bundle.iterdir()} == {"model.json", *FILES}
     assert not _wrong_checks(manifest["verification"])
     config = json.loads((family / "config.json").read_text())
@@ -70,6 +71,13 @@ def test_the_description_holds_the_models_numbers(proven_bundle: Path, family: P
     # A precision that loses too much of a model is noted, and nothing else is.
     assert {note.partition(":")[0] for note in notes[len(checkpoint.notes) :]} == set(unadvised)
     assert manifest["exporter"].keys() == {"apcodec-deploy", "torch", "onnx", "onnxscript"}
+
+
+@pytest.mark.slow
+def test_the_graphs_are_the_same_where_nobody_compared_them(proven_bundle: Path, bundle: Path) -> None:
+    assert UNPROVEN in Bundle.open(bundle).manifest["notes"]
+    for name in NAMES:
+        assert (bundle / f"{name}.onnx").read_bytes() == (proven_bundle / f"{name}.onnx").read_bytes(), name
 
 
 def _wrong_checks(verification: dict[str, Any]) -> list[str]:

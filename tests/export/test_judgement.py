@@ -34,8 +34,8 @@ def test_a_plan_that_keeps_everything_changes_next_to_nothing(checkpoint: Checkp
     assert judgement.largest == {}
 
 
-def test_values_that_half_precision_cannot_hold_are_named(checkpoint: Checkpoint) -> None:
-    loud = replace(checkpoint, encoder=copy.deepcopy(checkpoint.encoder))
+def test_values_that_half_precision_cannot_hold_are_named(unpublished_grn: Checkpoint) -> None:
+    loud = replace(unpublished_grn, encoder=copy.deepcopy(unpublished_grn.encoder))
     loud.encoder.embed_pha.weight.mul_(1e5)
     judgement = judge(loud, HALF)
     assert not judgement.in_range

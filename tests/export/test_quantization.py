@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +15,7 @@ from apcodec_deploy.ort import onnxruntime
 from apcodec_export import integers
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import INTEGER
-from apcodec_export.graphs import layer_paths
+from apcodec_export.graphs import REDUCED, layer_paths
 from apcodec_export.integers import IntegerJudgement, integer_graphs, judge_integers
 from apcodec_export.quantization import quantized
 
@@ -69,10 +71,11 @@ def test_a_product_that_is_not_there_is_named(linear: onnx.ModelProto) -> None:
         quantized(linear, ["first", "third"], [])
 
 
-@pytest.fixture(scope="module")
-def integer(unpublished_grn: Checkpoint) -> dict[str, bytes]:
-    """The 8-bit graphs of a small network."""
-    return integer_graphs(unpublished_grn, INTEGER)
+@pytest.fixture
+def integer(unpublished_bundle: Path) -> dict[str, bytes]:
+    """The 8-bit graphs of a small network, as its export made them."""
+    bundle = Bundle.open(unpublished_bundle)
+    return {name: bundle.graph(name, INTEGER.name) for name in REDUCED}
 
 
 def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from apcodec_benchmarks.arithmetic.published import published_products
 from apcodec_benchmarks.arithmetic.tensors import tensors_of
 from apcodec_deploy.bundle import GRAPHS, Bundle
 from apcodec_deploy.errors import BenchmarkError
-from apcodec_export.checkpoint import random_checkpoint
+from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.layers import GlobalResponse, Product
-from apcodec_export.graphs import graphs, to_onnx
+from apcodec_export.graphs import graphs
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
 
@@ -202,16 +203,16 @@ def test_a_second_of_the_published_model_is_35_billion_operations() -> None:
     assert sum(counted.values()) == pytest.approx(35.0e9, rel=0.01)
 
 
-@pytest.mark.slow
-def test_exported_products_are_what_pytorch_counts_of_the_deployed_network() -> None:
-    checkpoint = random_checkpoint(SMALL)
-    made = graphs(checkpoint)
-    latents = FRAMES // SMALL.ratio
-    spectrum = torch.zeros(1, SMALL.bins, FRAMES)
+def test_exported_products_are_what_pytorch_counts_of_the_deployed_network(
+    unpublished_grn: Checkpoint, unpublished_bundle: Path
+) -> None:
+    network, made = unpublished_grn.network, graphs(unpublished_grn)
+    latents = FRAMES // network.ratio
+    spectrum = torch.zeros(1, network.bins, FRAMES)
     axes = {"batch": 1, "frames": FRAMES, "latents": latents}
-    inputs = {"encoder": (spectrum, spectrum), "decoder": (torch.zeros(1, SMALL.latent_dim, latents),)}
+    inputs = {"encoder": (spectrum, spectrum), "decoder": (torch.zeros(1, network.latent_dim, latents),)}
     for name, tensors in inputs.items():
-        work = work_of(to_onnx(made[name], checkpoint.fingerprint), axes, signature=GRAPHS[name])
+        work = work_of(onnx.load(unpublished_bundle / f"{name}.onnx"), axes, signature=GRAPHS[name])
         assert work.products == flops(made[name].module, *tensors)
         layers = {path for path, layer in made[name].module.named_modules() if isinstance(layer, Product)}
         assert layers <= set(work.by_layer)

@@ -69,6 +69,7 @@ def test_a_file_codes_to_the_same_bytes_alone_in_company_and_with_two_jobs(
 
 
 def test_files_decode_to_what_arrays_decode_to(codec: Codec, tmp_path: Path, speech: Audio) -> None:
+    speech = speech[60_000:210_000]  # two windows
     source = wav(tmp_path / "a.wav", np.stack([speech, speech[::-1]], axis=1), 44_100, "FLOAT")
     convert(codec, source, tmp_path / "a.apc", CODES)
     encoded = codec.encode(np.stack([speech, speech[::-1]]), 44_100)
@@ -163,7 +164,8 @@ def test_codes_become_arrays_from_audio_and_from_codes(codec: Codec, tmp_path: P
 
 
 def test_salvage_silences_what_is_damaged(codec: Codec, tmp_path: Path, speech: Audio) -> None:
-    encoded = codec.encode(np.tile(speech, 3))
+    long = np.tile(speech, 3)[:720_000]
+    encoded = codec.encode(long)
     encoded.save(tmp_path / "a.apc")
     data = bytearray((tmp_path / "a.apc").read_bytes())
     data[200] ^= 8
@@ -173,10 +175,10 @@ def test_salvage_silences_what_is_damaged(codec: Codec, tmp_path: Path, speech: 
     converted = convert(codec, tmp_path / "a.apc", tmp_path / "a.wav", salvage)
     assert [(gap.start, gap.stop) for gap in converted.gaps] == [(0, 2048)]
     decoded, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
-    assert len(decoded) == 3 * len(speech)
+    assert len(decoded) == len(long)
     assert not decoded[: 2048 * 320].any()
-    intact = codec.decode(encoded)[2500 * 320 :]
-    assert np.corrcoef(decoded[2500 * 320 :], intact)[0, 1] > 0.98
+    intact = codec.decode(encoded)[2150 * 320 :]
+    assert np.corrcoef(decoded[2150 * 320 :], intact)[0, 1] > 0.98
 
 
 def test_clipped_samples_are_counted(codec: Codec, tmp_path: Path, speech: Audio) -> None:

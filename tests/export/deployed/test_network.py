@@ -15,7 +15,7 @@ from apcodec_export.deployed.precision import FULL, HALF, PrecisionPlan
 from apcodec_export.network import NetworkConfig
 
 DOUBLE = PrecisionPlan(name="float64")
-LENGTHS = (1, 2, 3, 7, 8, 9, 61, 200)
+LENGTHS = (1, 2, 3, 7, 8, 9, 100)
 
 
 @pytest.fixture(scope="module", params=["golden", "unpublished", "unpublished grn"])

@@ -38,8 +38,8 @@ class WindowedSpec(ModelSpec):
     @property
     def min_samples(self) -> int:
         """The shortest clip whose edges the transform can reflect; shorter ones are zero-extended to it."""
-        blocks = -(-self.win_size // self.hop_size)
-        return max(self.win_size // 2, blocks * self.hop_size - self.win_size // 2) + 1
+        blocks, lead = -(-self.win_size // self.hop_size), (self.win_size + 1) // 2
+        return max(lead, blocks * self.hop_size - lead) + 1
 
     @property
     def context_latents(self) -> int:
@@ -116,6 +116,8 @@ class StreamSpec(ModelSpec):
                 f"win_size is {self.win_size} and hop_size {self.hop_size}; a whole number of hops from three on is "
                 "expected, or the squared windows do not add up to a constant"
             )
+        if self.win_size % 2:
+            raise BundleError(f"win_size is {self.win_size}; an even number is expected of a causal model")
         for tensor in (*self.encoder_state, *self.decoder_state):
             if not all(type(size) is int and size > 0 for size in tensor.shape):
                 raise BundleError(f"the state {tensor.name} has the shape {list(tensor.shape)}, which is none")

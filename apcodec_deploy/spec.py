@@ -53,12 +53,15 @@ class ModelSpec(ABC):
             value = getattr(self, field.name)
             if field.name not in self.NOT_COUNTS and (type(value) is not int or value < 1):
                 raise BundleError(f"{field.name} is {value!r}; a positive integer is expected")
-        if self.win_size % 2 or self.n_fft % 2:
-            raise BundleError(f"win_size {self.win_size} and n_fft {self.n_fft} must both be even")
-        if not 2 * self.hop_size <= self.win_size <= self.n_fft:
+        if self.n_fft % 2:
+            # PyTorch pads by n_fft // 2, so a clip of whole hops would have a frame less than any other law here says.
             raise BundleError(
-                f"win_size is {self.win_size}; at least two hops of {self.hop_size} and at most n_fft "
-                f"({self.n_fft}) are expected, or the inverse transform has gaps"
+                f"n_fft is {self.n_fft}; an even number is expected, or a clip of whole hops lacks a frame"
+            )
+        if not self.hop_size < self.win_size <= self.n_fft:
+            raise BundleError(
+                f"win_size is {self.win_size}; more than a hop of {self.hop_size} and at most n_fft ({self.n_fft}) are "
+                "expected, or the inverse transform has gaps"
             )
         if not 2 <= self.codebook_size <= 1 << 15:
             raise BundleError(f"codebook_size is {self.codebook_size}; 2 to 32768 is expected")

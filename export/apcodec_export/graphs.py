@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,11 +43,14 @@ class Graph:
         signature: Names, element types and dynamic axes of its inputs and outputs.
         module: The PyTorch module that it must agree with.
         example: Inputs that it is traced with.
+        least: What PyTorch is told of a dynamic axis, by name, where it would derive an impossible bound by itself. It
+            is told no more than that: the graph takes shorter ones, too.
     """
 
     signature: GraphSignature
     module: nn.Module
     example: tuple[Tensor, ...]
+    least: Mapping[str, int] = field(default_factory=dict)
 
 
 def graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
@@ -58,7 +61,7 @@ def graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
     samples = max(spec.samples_per_latent * latents - spec.hop_size - 1, spec.min_samples)
     spectrum = (noise(spec.bins, latents * spec.ratio), noise(spec.bins, latents * spec.ratio))
     return {
-        "stft": Graph(GRAPHS["stft"], Stft(spec).eval(), (noise(samples),)),
+        "stft": Graph(GRAPHS["stft"], Stft(spec).eval(), (noise(samples),), {"samples": 2 * spec.hop_size + 1}),
         "encoder": encoder_graph(checkpoint, FULL),
         "quantizer": Graph(GRAPHS["quantizer"], FoldedSearch(quantizer).eval(), (noise(spec.latent_dim, latents),)),
         "dequantizer": Graph(GRAPHS["dequantizer"], FoldedTables(quantizer).eval(), (codes.to(torch.int32),)),
@@ -104,7 +107,9 @@ def to_onnx(graph: Graph, fingerprint: str) -> onnx.ModelProto:
         ExportError: PyTorch could not export it, or its names or types are not those of its signature.
     """
     signature = graph.signature
-    dims = {dim: torch.export.Dim(dim) for value in signature.inputs for dim in value.dims if dim}
+    dims = {
+        dim: torch.export.Dim(dim, min=graph.least.get(dim)) for value in signature.inputs for dim in value.dims if dim
+    }
     shapes = tuple({axis: dims[dim] for axis, dim in enumerate(value.dims) if dim} for value in signature.inputs)
     try:
         with _quiet():

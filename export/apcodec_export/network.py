@@ -176,7 +176,7 @@ class NetworkConfig:
 
     @property
     def _window_frames(self) -> int:
-        return -(-(self.win_size // 2) // self.hop_size)
+        return -(-((self.win_size + 1) // 2) // self.hop_size)
 
     def spec(self) -> ModelSpec:
         """The part of these numbers that the runtime needs."""

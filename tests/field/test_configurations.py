@@ -24,7 +24,7 @@ from apcodec_deploy.errors import CheckpointError
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
 from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
-from apcodec_export.graphs import decoder_graph, encoder_graph, layer_paths, to_onnx
+from apcodec_export.graphs import decoder_graph, encoder_graph, graphs, layer_paths, to_onnx
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
 from apcodec_export.published import detect, published_config
 
@@ -282,6 +282,29 @@ def test_the_exported_encoder_of_odd_channels_and_ratio_1_is_the_published_one()
     for frames in (1, 2, 3, 10):
         features = noise(network.bins, frames), noise(frames, network.bins).transpose(1, 2)
         assert error(ran(model, *features)[0].double(), published.encode(*features)) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("win_size", "hop_size"), [(13, 8), (16, 8), (24, 8), (31, 10)])
+@torch.no_grad()
+def test_the_exported_transforms_of_short_and_odd_windows_are_those_of_torch(win_size: int, hop_size: int) -> None:
+    checkpoint = random_checkpoint(replace(SMALL, win_size=win_size, hop_size=hop_size))
+    made = graphs(checkpoint)
+    stft, istft = (to_onnx(made[name], checkpoint.fingerprint) for name in ("stft", "istft"))
+    sizes = {
+        "n_fft": SMALL.n_fft,
+        "hop_length": hop_size,
+        "win_length": win_size,
+        "window": torch.hann_window(win_size),
+    }
+    for samples in (max(SMALL.n_fft // 2 + 1, checkpoint.network.spec().min_samples), 39, 40, 41, 1000):
+        audio = noise(samples).float()
+        spectrum = torch.stft(audio, **sizes, return_complex=True)
+        logamp, phase = ran(stft, audio)
+        assert error(torch.polar(logamp.exp() - 1e-5, phase), spectrum) < 1e-5
+        (found,) = ran(istft, spectrum.real, spectrum.imag)
+        kept = samples // hop_size * hop_size  # the last frame's centre; torch stops there, too
+        assert error(found[:, :kept], audio[:, :kept]) < 1e-4
 
 
 def test_layers_that_are_not_folded_can_be_typed_by_name_and_are_not_quantised() -> None:

@@ -7,6 +7,9 @@ phase's branch cut: wherever a frame is symmetric (the first one and, for some l
 silence; a constant) the odd half is *exactly* zero, so the phase is 0 or +pi on every backend, where an FFT leaves +pi
 or -pi to rounding noise. The sine rows of DC and Nyquist are exactly zero for the same reason.
 
+The centre of a window of odd size lies between two samples. Its halves are mirrored about that place, where no frame is
+symmetric by reflection, and each bin is turned by half a sample, which is where PyTorch counts phase from.
+
 Shapes: B clips, N samples, F = n_fft / 2 + 1 bins, T = N // hop + 1 frames, K hops per window.
 """
 
@@ -36,18 +39,38 @@ class Frames(nn.Module):
         super().__init__()
         self.hop = spec.hop_size
         self.reach = spec.win_size // 2
+        self.lead = spec.win_size - self.reach
         self.blocks = -(-spec.win_size // spec.hop_size)
-        offset = torch.arange(self.reach + 1, dtype=torch.float64)
+        between = spec.win_size % 2
+        offset = torch.arange(self.reach + 1, dtype=torch.float64) + between / 2
         bins = torch.arange(spec.bins, dtype=torch.float64)
         angle = 2 * math.pi / spec.n_fft * torch.outer(bins, offset)
         self.window = torch.hann_window(spec.win_size, dtype=torch.float64)
-        # window[half + m] is the weight m samples from the centre, alike on both sides; at -half it is zero.
-        self.taper = torch.cat((self.window[self.reach :], torch.zeros(1, dtype=torch.float64)))
+        # The weight at each offset from the centre, alike on both sides; half a window from it, it is zero.
+        self.taper = torch.cat((self.window[self.lead :], torch.zeros(1, dtype=torch.float64)))
         # torch counts phase from the start of the n_fft samples, half a turn per bin from the centre.
         turn = 1 - 2 * (bins % 2)[:, None]
         self.cosine = turn * angle.cos()
         self.sine = -turn * angle.sin()
-        self.sine[0] = self.sine[-1] = 0
+        self.sine[0] = 0
+        (self.cosine if between else self.sine)[-1] = 0
+        self.turn = _Turn(spec) if between else None
+
+
+class _Turn(nn.Module):
+    """Turns each bin (B, F, T) by half a sample: exactly so for DC, not turned, and Nyquist, by a quarter."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        lag = math.pi / spec.n_fft * torch.arange(spec.bins, dtype=torch.float64)
+        self.cosine, self.sine = stored(lag.cos()[:, None]), stored(lag.sin()[:, None])
+        self.cosine[-1] = 0
+
+    def forward(self, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+        return self.cosine * real - self.sine * imag, self.sine * real + self.cosine * imag
+
+    def back(self, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+        return self.cosine * real + self.sine * imag, self.cosine * imag - self.sine * real
 
 
 def stored(tensor: Tensor) -> nn.Parameter:
@@ -61,14 +84,15 @@ class Stft(Frames):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         weight = self.taper[: self.reach].clone()
-        weight[0] /= 2  # the centre sample is its own mirror image and is summed twice
+        if self.turn is None:
+            weight[0] /= 2  # the centre sample is its own mirror image and is summed twice
         self.even = stored(self.cosine[:, : self.reach] * weight)
         self.odd = stored(self.sine[:, : self.reach] * weight)
         self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
 
     def spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Real and imaginary parts, (B, F, T) each, of audio (B, N) with N at least ``spec.min_samples``."""
-        padding = (self.reach, self.blocks * self.hop - self.reach)
+        padding = (self.lead, self.blocks * self.hop - self.lead)
         blocks = audio.shape[1] // self.hop + self.blocks
         padded = F.pad(audio, padding, mode="reflect").narrow(1, 0, blocks * self.hop)
         hops = padded.reshape(audio.shape[0], blocks, self.hop).transpose(1, 2)
@@ -77,9 +101,10 @@ class Stft(Frames):
             hops[:, :, shift : shift - last] if shift < last else hops[:, :, shift:] for shift in range(last + 1)
         ]
         frames = torch.cat(shifted, dim=1)
-        right = frames[:, self.reach : 2 * self.reach]
+        right = frames[:, self.lead : self.lead + self.reach]
         left = frames.index_select(1, self.mirror)
-        return self.even @ (right + left), self.odd @ (right - left)
+        even, odd = self.even @ (right + left), self.odd @ (right - left)
+        return (even, odd) if self.turn is None else self.turn(even, odd)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         real, imag = self.spectrum(audio)
@@ -125,7 +150,8 @@ class Istft(Frames):
     """Real and imaginary parts (B, F, T) to audio (B, hop x T), divided by the squared windows of existing frames.
 
     Untrimmed: frame t is centred on sample ``hop x t``, and the windows of the last frames reach past it, so every
-    sample up to ``hop x T`` can be recovered (``torch.istft`` without ``length`` stops a hop earlier).
+    sample up to ``hop x T`` can be recovered (``torch.istft`` without ``length`` stops a hop earlier). A window of two
+    hops or less comes to its end before that: there, what is left of it fades away, and is not raised out of nothing.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -134,9 +160,12 @@ class Istft(Frames):
         share[0] = share[-1] = 1 / spec.n_fft
         self.even = stored((share * self.cosine * self.taper).T.contiguous())
         self.odd = stored((share * self.sine * self.taper).T.contiguous())
-        self.mirror = nn.Buffer(torch.arange(self.reach, 0, -1), persistent=False)
+        self.mirror = nn.Buffer(torch.arange(self.reach, self.reach - self.lead, -1), persistent=False)
         self.rest = self.blocks * self.hop - spec.win_size
-        self.energy = stored(F.pad(self.window.square(), (0, self.rest))[None, :, None])
+        energy = F.pad(self.window.square(), (0, self.rest))
+        self.energy = stored(energy[None, :, None])
+        least = float(energy.reshape(self.blocks, self.hop).sum(dim=0).min())  # of any sample between two frames
+        self.least_energy = least if spec.win_size <= 2 * spec.hop_size else None
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
         """Sum frames (B, K x hop, T), each a hop after the one before, into audio from the first frame's centre on."""
@@ -146,11 +175,16 @@ class Istft(Frames):
         for shift, piece in enumerate(pieces[1:], start=1):
             hops = hops + F.pad(piece, (shift, last - shift))
         audio = hops.transpose(1, 2).flatten(1)
-        return audio[:, self.reach : self.reach - last * self.hop]
+        return audio[:, self.lead : self.lead - last * self.hop or None]
 
     def forward(self, real: Tensor, imag: Tensor) -> Tensor:
+        if self.turn is not None:
+            real, imag = self.turn.back(real, imag)
         even, odd = self.even @ real, self.odd @ imag
         left = (even - odd).index_select(1, self.mirror)
         frames = F.pad(torch.cat((left, (even + odd)[:, : self.reach]), dim=1), (0, 0, 0, self.rest))
         energy = self.energy * torch.ones_like(real[:, :1])
-        return self._overlap_add(frames) / self._overlap_add(energy)
+        weights = self._overlap_add(energy)
+        if self.least_energy is not None:
+            weights = weights.clamp(min=self.least_energy)
+        return self._overlap_add(frames) / weights

@@ -17,6 +17,10 @@ from apcodec_export.model.transforms import Istft, Stft, angle
 
 SIZES = [(1024, 320, 40), (1024, 160, 40), (512, 512, 128), (256, 200, 64), (128, 120, 50), (30, 20, 5)]
 """Points, window, hop: both families; no zero padding; hops that do not divide the window; half the points odd."""
+ODD = [(1024, 321, 40), (64, 41, 8), (60, 59, 20)]
+"""The centre of the window lies between two samples."""
+SHORT = [(128, 80, 40), (64, 15, 8), (64, 13, 8), (30, 12, 8), (64, 9, 8)]
+"""Two hops or less: what the published code runs down to a hop and a sample."""
 PI = float(np.float32(math.pi))
 
 
@@ -42,6 +46,21 @@ def spec(request: pytest.FixtureRequest) -> WindowedSpec:
     return spec_of(*request.param)
 
 
+@pytest.fixture(params=[*SIZES, *ODD], ids=str)
+def odd_or_even(request: pytest.FixtureRequest) -> WindowedSpec:
+    return spec_of(*request.param)
+
+
+@pytest.fixture(params=[*SIZES, *ODD, *SHORT], ids=str)
+def any_spec(request: pytest.FixtureRequest) -> WindowedSpec:
+    return spec_of(*request.param)
+
+
+@pytest.fixture(params=SHORT, ids=str)
+def short(request: pytest.FixtureRequest) -> WindowedSpec:
+    return spec_of(*request.param)
+
+
 @pytest.fixture
 def published() -> WindowedSpec:
     return spec_of(*SIZES[0])
@@ -60,43 +79,43 @@ def torch_stft(audio: Tensor, spec: WindowedSpec) -> Tensor:
 
 def framewise(audio: NDArray[np.float64], spec: WindowedSpec) -> NDArray[np.complex128]:
     """The same by its definition, frame by frame, for clips whose edges torch refuses to reflect."""
-    half, rest = spec.win_size // 2, (spec.n_fft - spec.win_size) // 2
+    half, rest = (spec.win_size + 1) // 2, spec.n_fft - spec.win_size
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.win_size) / spec.win_size)
     padded = np.pad(audio, half, mode="reflect")
     starts = [spec.hop_size * frame for frame in range(len(audio) // spec.hop_size + 1)]
-    frames = [np.pad(window * padded[start : start + spec.win_size], rest) for start in starts]
+    frames = [np.pad(window * padded[start : start + spec.win_size], (rest // 2, rest - rest // 2)) for start in starts]
     return np.fft.rfft(frames).T
 
 
 @pytest.mark.parametrize("extra", [0, 1, -1, 17])
-def test_the_spectrum_is_that_of_torch(spec: WindowedSpec, extra: int) -> None:
-    audio = noise(3, 12 * spec.n_fft // spec.hop_size * spec.hop_size + extra)
-    expected = torch_stft(audio, spec)
-    found = torch.complex(*Stft(spec).spectrum(audio))
-    assert found.shape == expected.shape == (3, spec.bins, spec.frames(audio.shape[1]))
+def test_the_spectrum_is_that_of_torch(any_spec: WindowedSpec, extra: int) -> None:
+    audio = noise(3, 12 * any_spec.n_fft // any_spec.hop_size * any_spec.hop_size + extra)
+    expected = torch_stft(audio, any_spec)
+    found = torch.complex(*Stft(any_spec).spectrum(audio))
+    assert found.shape == expected.shape == (3, any_spec.bins, any_spec.frames(audio.shape[1]))
     assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
 
 
-def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(spec: WindowedSpec) -> None:
-    audio = noise(2, 8 * spec.n_fft)
-    expected = torch_stft(audio, spec)
-    logamp, phase = Stft(spec)(audio)
+def test_the_features_are_log_amplitude_and_angle_of_the_spectrum(any_spec: WindowedSpec) -> None:
+    audio = noise(2, 8 * any_spec.n_fft)
+    expected = torch_stft(audio, any_spec)
+    logamp, phase = Stft(any_spec)(audio)
     found = torch.polar(logamp.double().exp() - 1e-5, phase.double())
     assert (found - expected).abs().max() < 2e-6 * expected.abs().max()
 
 
 @pytest.mark.parametrize("longer", [0, 1, 2, 30])
-def test_the_shortest_clips_are_reflected_at_both_ends(spec: WindowedSpec, longer: int) -> None:
-    audio = noise(1, spec.min_samples + longer)
-    expected = framewise(audio[0].double().numpy(), spec)
-    found = torch.complex(*Stft(spec).spectrum(audio))[0].numpy()
+def test_the_shortest_clips_are_reflected_at_both_ends(any_spec: WindowedSpec, longer: int) -> None:
+    audio = noise(1, any_spec.min_samples + longer)
+    expected = framewise(audio[0].double().numpy(), any_spec)
+    found = torch.complex(*Stft(any_spec).spectrum(audio))[0].numpy()
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 2e-6 * np.abs(expected).max()
 
 
-def test_a_clip_shorter_than_the_shortest_cannot_be_reflected(spec: WindowedSpec) -> None:
+def test_a_clip_shorter_than_the_shortest_cannot_be_reflected(any_spec: WindowedSpec) -> None:
     with pytest.raises(RuntimeError, match=r"[Pp]adding size"):
-        Stft(spec).spectrum(noise(1, spec.min_samples - 1))
+        Stft(any_spec).spectrum(noise(1, any_spec.min_samples - 1))
 
 
 def test_the_first_frame_dc_and_nyquist_have_no_imaginary_part(spec: WindowedSpec) -> None:
@@ -124,8 +143,8 @@ def test_the_phase_on_the_cut_is_plus_pi(spec: WindowedSpec) -> None:
     assert phase.abs().max() <= PI
 
 
-def test_silence_is_the_floor_and_has_no_phase(spec: WindowedSpec) -> None:
-    logamp, phase = Stft(spec)(torch.zeros(1, 4 * spec.n_fft))
+def test_silence_is_the_floor_and_has_no_phase(any_spec: WindowedSpec) -> None:
+    logamp, phase = Stft(any_spec)(torch.zeros(1, 4 * any_spec.n_fft))
     torch.testing.assert_close(logamp, torch.full_like(logamp, math.log(1e-5)))
     assert not phase.any()
 
@@ -144,21 +163,21 @@ def test_a_row_does_not_depend_on_the_others(published: WindowedSpec) -> None:
             assert torch.equal(batch[row], alone[0])
 
 
-def test_the_inverse_is_that_of_torch(spec: WindowedSpec) -> None:
+def test_the_inverse_is_that_of_torch(odd_or_even: WindowedSpec) -> None:
     frames = 40
-    real, imag = noise(2, 2, spec.bins, frames)
+    real, imag = noise(2, 2, odd_or_even.bins, frames)
     imag[:, [0, -1]] = 0  # torch ignores them too, but only up to rounding
-    window = torch.hann_window(spec.win_size, dtype=torch.float64)
+    window = torch.hann_window(odd_or_even.win_size, dtype=torch.float64)
     expected = torch.istft(
         torch.complex(real.double(), imag.double()),
-        spec.n_fft,
-        spec.hop_size,
-        spec.win_size,
+        odd_or_even.n_fft,
+        odd_or_even.hop_size,
+        odd_or_even.win_size,
         window,
         center=True,
-        length=spec.hop_size * frames,
+        length=odd_or_even.hop_size * frames,
     )
-    found = Istft(spec)(real, imag)
+    found = Istft(odd_or_even)(real, imag)
     assert found.shape == expected.shape
     # Where only the end of one window reaches, both divide by almost nothing.
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
@@ -172,11 +191,48 @@ def test_imaginary_parts_of_dc_and_nyquist_are_ignored(published: WindowedSpec) 
 
 
 @pytest.mark.parametrize("past", [0, 1, 39])
-def test_every_sample_comes_back_including_the_last_hop(spec: WindowedSpec, past: int) -> None:
-    audio = noise(2, 50 * spec.hop_size + past % spec.hop_size)
-    restored = Istft(spec)(*Stft(spec).spectrum(audio))
-    assert restored.shape[1] == spec.hop_size * spec.frames(audio.shape[1])
+def test_every_sample_comes_back_including_the_last_hop(odd_or_even: WindowedSpec, past: int) -> None:
+    audio = noise(2, 50 * odd_or_even.hop_size + past % odd_or_even.hop_size)
+    restored = Istft(odd_or_even)(*Stft(odd_or_even).spectrum(audio))
+    assert restored.shape[1] == odd_or_even.hop_size * odd_or_even.frames(audio.shape[1])
     torch.testing.assert_close(restored[:, : audio.shape[1]], audio, rtol=0, atol=2e-5)
+
+
+def test_the_inverse_of_short_windows_is_that_of_torch_and_fades_where_torch_ends(short: WindowedSpec) -> None:
+    frames, hop = 40, short.hop_size
+    real, imag = noise(2, 2, short.bins, frames)
+    imag[:, [0, -1]] = 0
+    expected = torch.istft(
+        torch.complex(real.double(), imag.double()),
+        short.n_fft,
+        hop,
+        short.win_size,
+        torch.hann_window(short.win_size, dtype=torch.float64),
+        center=True,
+    )
+    found = Istft(short)(real, imag).double()
+    assert found.shape == (2, hop * frames)
+    covered, last = expected.shape[1], hop * (frames - 1)
+    assert covered >= last
+    largest = float(expected.abs().max())
+    torch.testing.assert_close(found[:, :last], expected[:, :last], rtol=1e-5, atol=2e-6 * largest)
+    assert found[:, last:].abs().max() <= largest
+    assert not found[:, last + short.win_size // 2 :].any()  # where no window reaches
+
+
+@pytest.mark.parametrize("past", [0, 1, 7])
+def test_every_sample_between_two_short_windows_comes_back(short: WindowedSpec, past: int) -> None:
+    audio = noise(2, 50 * short.hop_size + past)
+    restored = Istft(short)(*Stft(short).spectrum(audio))
+    kept = 50 * short.hop_size
+    torch.testing.assert_close(restored[:, :kept], audio[:, :kept], rtol=0, atol=1e-4)
+
+
+def test_an_odd_window_has_no_imaginary_part_at_dc_and_nyquist() -> None:
+    for sizes in ODD:
+        _, imag = Stft(spec_of(*sizes)).spectrum(noise(2, 9 * sizes[0] + 3))
+        assert not imag[:, [0, -1]].any()
+        assert imag[:, 1:-1].abs().min() > 0
 
 
 def test_the_inverse_of_one_frame_is_one_hop(spec: WindowedSpec) -> None:

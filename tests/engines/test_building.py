@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.manifest import MANIFEST
@@ -42,7 +43,8 @@ def full_width(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         patch.setattr(exporting, "judge", lambda *_: Judgement(limit=65504.0, agreement=[1.0]))
         patch.setattr(exporting, "judge_integers", lambda *_: None)
         checkpoint = random_checkpoint(replace(PUBLISHED_48K, num_layers=2))
-        return exporting.export_bundle(checkpoint, tmp_path_factory.mktemp("full") / "bundle")
+        path = made_once("full-width", lambda path: exporting.export_bundle(checkpoint, path), tmp_path_factory)
+    return Bundle.open(path)
 
 
 @pytest.fixture(params=["demo", pytest.param("full width", marks=pytest.mark.slow)])

@@ -159,7 +159,7 @@ def _codec(model: shared.Model) -> Finding:
 def _openvino(bundle: Bundle | None) -> Finding:
     """What the faster backend on the CPU computes this model in, proved here."""
     if not (version := version_of("openvino")):
-        return optional("openvino", State.OPTIONAL, f"about three times as fast: {_OPENVINO}")
+        return optional("openvino", State.OPTIONAL, f"two to three times as fast: {_OPENVINO}")
     try:
         from apcodec_deploy.backends.openvino import capabilities, open_openvino
         from apcodec_deploy.ov import import_openvino

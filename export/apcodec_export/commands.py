@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -96,3 +97,4 @@ def export(
                 f"{precision} against float32: {min(judgement['code_agreement']):.1%} of the codes, "
                 f"at least {min(judgement['snr_db'].values()):g} dB from the same codes"
             )
+        say(f"next: apcodec transcode my-music out --model {shlex.quote(str(bundle))}")

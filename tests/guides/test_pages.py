@@ -14,9 +14,6 @@ import soundfile
 from documents import GUIDES, ROOT, Block, blocks, name_of
 
 EXAMPLE = ROOT / "examples" / "speech_german_22k.wav"
-CHECKPOINT = ROOT / "tests" / "golden" / "apcodec_48k_grn_tiny"
-SLOW = {"docs/export.md"}
-"""Pages that export a model."""
 SET_UP = ("pip ", "python3 -m venv ")
 """Lines that install: scripts/demo, scripts/test-wheel and scripts/test-floors do it in environments of their own."""
 
@@ -49,17 +46,12 @@ def script(page: Path) -> str:
 
 
 PAGES = [
-    pytest.param(page, marks=[pytest.mark.slow] * (name_of(page) in SLOW), id=name_of(page))
-    for page in GUIDES
-    if script(page).strip() or run_by_tests(page, "python")
+    pytest.param(page, id=name_of(page)) for page in GUIDES if script(page).strip() or run_by_tests(page, "python")
 ]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_as_it_stands(page: Path, folder: Path) -> None:
-    if name_of(page) in SLOW:
-        shutil.rmtree(folder / "my-bundle")
-        shutil.copytree(CHECKPOINT, folder / "CHECKPOINT_DIR")
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for command in (["sh", "-e", "-x", "-c", script(page)], [sys.executable, "-c", program(page)]):

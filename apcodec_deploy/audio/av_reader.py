@@ -59,9 +59,7 @@ class AvReader:
         except (self._av.FFmpegError, AudioError, ValueError) as error:
             self._raw.close()
             known = isinstance(error, AudioError)
-            raise AudioError(
-                f"{path}: {error}" if known else f"{path} is no audio that can be read: {error}"
-            ) from error
+            raise AudioError(f"{path}: {error}" if known else f"{path} cannot be read as audio: {error}") from error
 
     def __enter__(self) -> AvReader:
         return self

@@ -36,8 +36,8 @@ class Decoder:
         if part.strange and self._file.format == "MP3":  # of which libsndfile would guess the length
             self.close()
             raise AudioError(
-                "this is MPEG audio of a free bitrate, or with much in front that is none, so nothing tells how long "
-                "it is; convert it to WAV first"
+                "this MPEG audio does not tell its own length: its bitrate is free, or much else stands before it; "
+                "convert it to WAV first"
             )
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels

@@ -67,7 +67,7 @@ class AudioReader:
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             self.close()
             reason = "it is empty" if not path.stat().st_size else _reason(error)
-            raise AudioError(f"{path} is no audio that can be read: {reason}") from error
+            raise AudioError(f"{path} cannot be read as audio: {reason}") from error
         except AudioError as error:
             self.close()
             raise AudioError(f"{path}: {error}") from None
@@ -113,7 +113,7 @@ class AudioReader:
             reader._begin(PipeSource(descriptor))
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioError(
-                f"{name} gives no audio that can be read from a pipe ({_reason(error)}); "
+                f"{name} cannot be read as audio from a pipe ({_reason(error)}); "
                 "wav, flac, ogg and mp3 can: ffmpeg ... -f wav -"
             ) from error
         except AudioError as error:

@@ -10,7 +10,7 @@ from apcodec_deploy.families import StateTensor, StreamSpec, WindowedSpec
 from apcodec_deploy.spec import ModelSpec
 
 DEFAULT_WINDOW_LATENTS = 400
-"""2.67 s at 150 latents per second: see "Windows" in ARCHITECTURE.md for the sweep behind it."""
+"""2.67 s at 150 latents per second: docs/decisions/0009-windows.md has the sweep behind it."""
 
 _KERNELS_OF_FRAMES = ("embed_kernel", "depthwise_kernel", "amp_down_kernel", "pha_down_kernel")
 _KERNELS_OF_LATENTS = ("latent_output_kernel", "latent_input_kernel")

@@ -26,7 +26,7 @@ from apcodec_deploy.errors import BenchmarkError
 Named = Callable[[str], Entry]
 SETTINGS = Settings(threads=1)
 GOOD = ("female.wav", "nested/german.wav", "nested/short.flac")
-BAD = {"cut.wav": "cut", "empty.wav": "empty", "text.wav": "no audio"}
+BAD = {"cut.wav": "cut", "empty.wav": "empty", "text.wav": "read as audio"}
 CONTENDERS = (
     "StandIn", "Quieter", "Chooser", "Packed", "Uncountable", "Raiser", "LateDier", "Untrained", "absent"
 )  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_bad_file_has_its_reason_everywhere_and_the_others_go_on(measured: Mea
 def test_reasons_hold_no_path(measured: Measured) -> None:
     text = json.dumps(measured.results.to_dict())
     assert str(measured.folder) not in text
-    assert "text.wav is no audio" in text
+    assert "text.wav cannot be read as audio" in text
 
 
 def test_what_a_contender_raises_is_the_reason_of_that_file_alone(measured: Measured) -> None:

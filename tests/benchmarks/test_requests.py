@@ -168,7 +168,7 @@ def test_utterances_are_the_files_that_can_be_read_with_their_seconds(folder: Pa
 def test_a_folder_of_bad_files_is_refused_with_every_reason(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     (tmp_path / "empty.flac").write_bytes(b"")
-    with pytest.raises(BenchmarkError, match=r"empty\.flac .*it is empty; .*text\.wav is no audio"):
+    with pytest.raises(BenchmarkError, match=r"empty\.flac .*it is empty; .*text\.wav cannot be read as audio"):
         utterances(tmp_path)
 
 
@@ -246,7 +246,7 @@ def test_other_models_are_contenders_beside_the_first(
 
 
 def test_a_window_sweep_does_not_begin_with_a_file_that_cannot_be_read(folder: Path) -> None:
-    with pytest.raises(ApcodecError, match=r"bad\.wav is no audio"):
+    with pytest.raises(ApcodecError, match=r"bad\.wav cannot be read as audio"):
         run_windows(WindowsRequest(threads=1, folder=folder))
 
 

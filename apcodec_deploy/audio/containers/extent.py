@@ -143,6 +143,6 @@ class _Extent:
         if form.subtype in SAMPLE_BYTES:
             return Part(View(self._source, pieces), raw=form)
         if size is None or size > audio.most:
-            raise AudioError(f"nothing tells how long its {form.subtype} is; convert it to PCM first")
+            raise AudioError(f"its {form.subtype} does not tell its own length; convert it to PCM first")
         head = audio.head_for(size)
         return Part(View(self._source, pieces, head=head, size=len(head) + size))

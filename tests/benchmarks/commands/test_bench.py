@@ -208,7 +208,7 @@ def test_a_bad_file_is_exit_code_1_but_the_rest_is_measured_and_can_be_heard(cli
     )  # fmt: skip
     assert answer.exit_code == 1
     errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
-    assert [line.split(" is no audio")[0] for line in errors] == [
+    assert [line.split(" cannot be read as audio")[0] for line in errors] == [
         "error: apcodec: bad.wav: bad.wav",
         "error: benchmark_stand_ins:Quieter: bad.wav: bad.wav",
     ]

@@ -165,7 +165,7 @@ class TestBrokenFiles:
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "a.wav").touch()
-        with pytest.raises(AudioError, match=r"a\.wav is no audio that can be read: it is empty"):
+        with pytest.raises(AudioError, match=r"a\.wav cannot be read as audio: it is empty"):
             AudioReader(tmp_path / "a.wav")
 
     @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ class TestBrokenFiles:
     )
     def test_a_file_that_is_no_audio(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.wav").write_bytes(content)
-        with pytest.raises(AudioError, match=r"a\.wav is no audio that can be read: \w"):
+        with pytest.raises(AudioError, match=r"a\.wav cannot be read as audio: \w"):
             AudioReader(tmp_path / "a.wav")
 
     @pytest.mark.parametrize(

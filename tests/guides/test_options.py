@@ -90,6 +90,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\s-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", GUIDES[1:], ids=name_of)
+def test_no_line_of_code_is_wider_than_the_pages(page: Path) -> None:
+    assert [line for block in blocks(page) for line in block.text.splitlines() if len(line) > 92] == []
+
+
 def test_the_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 130

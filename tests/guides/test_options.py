@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from documents import ELSEWHERE, GUIDES, ROOT, blocks, name_of
+from import_graph import PACKAGES
 
 from apcodec_deploy.cli.main import app
 
@@ -88,6 +89,14 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as Markdown renderers make them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\s-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", (*GUIDES, *ELSEWHERE), ids=name_of)
+def test_every_file_of_the_project_that_a_page_names_is_there(page: Path) -> None:
+    places = (ROOT, page.parent, *PACKAGES.values())
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|toml|txt)|(?:scripts|tests|benchmarks|docs)/[\w/-]+)`", text))
+    assert [path for path in sorted(named) if not any((place / path).exists() for place in places)] == []
 
 
 @pytest.mark.parametrize("page", GUIDES[1:], ids=name_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,8 +20,9 @@ from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.precision import AUTO
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.folder import Task
+from apcodec_deploy.transcoding.history import History
 from apcodec_deploy.transcoding.job import JobOptions
-from apcodec_deploy.transcoding.manifest import Manifest
+from apcodec_deploy.transcoding.manifest import MANIFEST, Manifest
 from apcodec_deploy.transcoding.pipeline import open_pipeline
 from apcodec_deploy.transcoding.record import Settings
 from apcodec_deploy.transcoding.report import Report
@@ -58,6 +60,20 @@ class Job:
     patience: float
     stats: bool
 
+    @property
+    def continued(self) -> BackendOptions:
+        """The backend, and where its choice is ours that of the job that is gone on with.
+
+        What a machine got or lost meanwhile must neither mix codes of two precisions in one folder nor end a job.
+        """
+        manifest = self.output / MANIFEST
+        if self.backend.name != AUTO or self.options.overwrite or not os.path.isfile(manifest):
+            return self.backend
+        before = History.read(manifest).settings.get(self.options.to)
+        if before is None or self.backend.precision not in (AUTO, before.precision):
+            return self.backend
+        return replace(self.backend, name=before.backend, precision=before.precision)
+
     def settings(self, codec: Codec) -> Settings:
         """What all results have in common."""
         form = self.options.form
@@ -76,7 +92,7 @@ def run_here(job: Job) -> tuple[Report, dict[str, Any]]:
     """Run a job in this process: its report, and what else there is to say as JSON values."""
     pipeline = open_pipeline(
         job.model,
-        job.backend,
+        job.continued,
         files=len(job.tasks),
         devices=job.devices,
         jobs=job.jobs,
@@ -131,7 +147,7 @@ def _settled(job: Job) -> BackendOptions:
     device = CPU if job.devices == AUTO else job.devices
     if device not in (CPU, "cuda"):
         raise ApcodecError(f"--executor ray takes --device cpu or cuda, not {job.devices}: Ray hands out the devices")
-    return replace(job.backend, device=device)
+    return replace(job.continued, device=device)
 
 
 def _about(settings: Settings) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import apcodec
 
 from apcodec_deploy import EncodedAudio
+from apcodec_deploy.backends.choice import CPU_VARIABLE
 from apcodec_deploy.bundle import Bundle
 
 
@@ -114,3 +116,28 @@ def test_a_dry_run_tells_what_would_be_skipped_or_fail(clip: Path, tmp_path: Pat
     answer = apcodec("transcode", tmp_path, tmp_path / "out", "--dry-run")
     assert answer.exit_code == 1
     assert sorted(line.split()[0] for line in answer.stdout.splitlines()) == ["fail", "fail", "skip"]
+
+
+def test_a_job_goes_on_with_what_it_began_with(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO was installed, or removed, since the job began."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(clip, folder / f"{name}.flac")
+
+    def job(*more: str) -> dict[str, Any]:
+        answer = apcodec("transcode", folder, tmp_path / "out", "--to", "apc", "--json", *more)
+        assert answer.exit_code == 0, answer.output
+        held: dict[str, Any] = json.loads(answer.stdout)
+        return held
+
+    assert job()["backend"] == "onnxruntime"
+    (tmp_path / "out" / "b.flac.apc").unlink()
+    monkeypatch.setenv(CPU_VARIABLE, "openvino")
+    again = job()
+    assert (again["backend"], again["precision"], again["done"], again["skipped"]) == ("onnxruntime", "float32", 1, 1)
+    asked = apcodec("transcode", folder, tmp_path / "out", "--to", "apc", "--backend", "openvino")
+    assert asked.exit_code == 1 and "other settings" in str(asked.exception)
+    assert job("--overwrite")["backend"] == "openvino"
+    monkeypatch.setenv(CPU_VARIABLE, "onnxruntime")
+    assert job()["skipped"] == 2

@@ -9,9 +9,9 @@ from apcodec_deploy.processor import Processor
 VNNI, AVX2 = "vnni", "avx2"
 """Kinds of processors: with instructions for 8-bit products, and with AVX2 but without them."""
 _PRODUCTS_OF_BYTES = {"avx512_vnni", "avx_vnni", "amx_int8"}
-MEASURED: Mapping[str, float] = {VNNI: 2.9, AVX2: 1.6}
+MEASURED: Mapping[str, float] = {VNNI: 3.1, AVX2: 1.6}
 """Round trips of ONNX Runtime in float32 that take as long as one of OpenVINO in 8-bit integers takes: clips of 10 s
-on two threads, the published shape (``benchmarks/results/cpu``)."""
+on one thread, the published shape (``benchmarks/results/cpu``)."""
 
 
 def kind_of(processor: Processor) -> str | None:

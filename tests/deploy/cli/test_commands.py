@@ -105,7 +105,7 @@ def test_a_stream_is_coded_from_standard_input_to_standard_output(tmp_path: Path
     assert found.header.trailer and found.samples == expected.samples
     assert (found.codes == expected.codes).all()
     bad = subprocess.run([*command, "-o", "-"], input=b"hello", capture_output=True, check=False, cwd=tmp_path)
-    assert bad.returncode == 1 and b"can be read from a pipe" in bad.stderr and not bad.stdout
+    assert bad.returncode == 1 and b"as audio from a pipe" in bad.stderr and not bad.stdout
     several = subprocess.run([*command, "x.wav", "-o", "-"], capture_output=True, check=False, cwd=tmp_path)
     assert b"one input" in several.stderr
 

@@ -131,14 +131,14 @@ def test_a_failure_is_over_when_the_file_is_done_from_elsewhere(
     codec: Codec, work: Path, speech: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (work / "corpus" / "z.wav").write_text("none")
-    assert "no audio" in outcomes(codec, "corpus", "out")[2]
+    assert "cannot be read as audio" in outcomes(codec, "corpus", "out")[2]
     assert list(history_of(work / "out").failed) == ["corpus/z.wav"]
     change(work / "corpus" / "z.wav", speech)
     monkeypatch.chdir("/")
     assert outcomes(codec, work / "corpus", work / "out") == ["skipped", "skipped", "done"]
     assert not history_of(work / "out").failed
     (work / "corpus" / "x.wav").write_text("none")
-    assert "no audio" in outcomes(codec, work / "corpus", work / "out")[0]
+    assert "cannot be read as audio" in outcomes(codec, work / "corpus", work / "out")[0]
     assert "x.wav.apc" in history_of(work / "out").former  # made of what is not there any more
 
 

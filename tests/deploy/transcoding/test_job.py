@@ -107,7 +107,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(codec: Codec, tmp_path: Path,
     reasons = {result.task.source.name: str(result.reason) for result in report.of(Outcome.FAILED)}
     words = {
         "empty.wav": "empty",
-        "text.wav": "no audio",
+        "text.wav": "cannot be read as audio",
         "cut.wav": "cut",
         "codes.apc": "ends inside its header",
         "nan.wav": "sample 1 of channel 0 is nan",

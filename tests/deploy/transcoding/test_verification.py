@@ -64,7 +64,9 @@ def test_what_was_made_is_as_the_manifest_says(out: Path, codec: Codec) -> None:
     for deep in (None, codec):
         result = found(out, deep)
         assert (result.checked, result.problems, result.unknown) == (3, {}, [])
-        assert ["bad.wav" in source and "cannot be read as audio" in why for source, why in result.failed.items()] == [True]
+        assert ["bad.wav" in source and "cannot be read as audio" in why for source, why in result.failed.items()] == [
+            True
+        ]
 
 
 def flip(out: Path) -> None:

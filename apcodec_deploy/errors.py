@@ -16,6 +16,7 @@
     ├── ManifestError            a job's manifest that is damaged or of a later version
     ├── MissingDependencyError   an optional package that is not installed
     ├── OutputError              a result that cannot be put where it should go
+    ├── ServingError             a request that a server cannot answer, or a model that it cannot serve
     └── TrainingError            a training run that cannot start, or cannot go on
 
 A message says what was found, what was expected and what to do. Only the command line turns these into one line
@@ -90,6 +91,10 @@ class MissingDependencyError(ApcodecError):
 
 class OutputError(ApcodecError):
     """A result that cannot be put where it should go."""
+
+
+class ServingError(ApcodecError):
+    """A request that a server cannot answer, or a model that it cannot serve."""
 
 
 class TrainingError(ApcodecError):

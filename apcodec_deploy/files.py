@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,32 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``target`` that takes its place when the block ends without an error.
+
+    A folder that is there is replaced: whether it may be, the caller has asked.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    token = secrets.token_hex(4)
+    fresh, replaced = (target.with_name(f".{target.name}.{token}.{kind}") for kind in ("part", "old"))
+    try:
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh.mkdir()
+            yield fresh
+            if target.exists():
+                target.rename(replaced)
+            fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not target.exists() and replaced.exists():
+            replaced.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager

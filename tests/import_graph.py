@@ -12,6 +12,7 @@ PACKAGES = {
     "apcodec_deploy": ROOT / "apcodec_deploy",
     "apcodec_export": ROOT / "export" / "apcodec_export",
     "apcodec_engines": ROOT / "engines" / "apcodec_engines",
+    "apcodec_serving": ROOT / "serving" / "apcodec_serving",
     "apcodec_benchmarks": ROOT / "benchmarks" / "apcodec_benchmarks",
     "apcodec_training": ROOT / "training" / "apcodec_training",
 }

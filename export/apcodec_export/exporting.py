@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 
 from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
+from apcodec_deploy.files import folder_written_whole
 from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_deploy.proof import FILES
 from apcodec_deploy.version import __version__
@@ -87,10 +86,10 @@ def export_bundle(
     for precision, variant in variants.items():
         files |= {graph_file(label, precision): data for label, data in variant.models.items()}
         manifest["notes"] += variant.notes
-    try:
-        _write(output, files, manifest)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+    files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    with folder_written_whole(output) as folder:
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
     return Bundle.open(output)
 
 
@@ -199,23 +198,3 @@ def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *,
     }
     notes = [f"{INTEGER.name}: {problem}" for problem in judgement.problems] if judgement else []
     return _Variant(models, described, notes)
-
-
-def _write(output: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
-    """Write into a directory beside the target, then rename."""
-    token = secrets.token_hex(4)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh, replaced = (output.with_name(f".{output.name}.{token}.{kind}") for kind in ("part", "old"))
-    try:
-        fresh.mkdir()
-        for file, data in files.items():
-            (fresh / file).write_bytes(data)
-        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if output.exists():
-            output.rename(replaced)
-        fresh.rename(output)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not output.exists() and replaced.exists():
-            replaced.rename(output)
-        shutil.rmtree(replaced, ignore_errors=True)

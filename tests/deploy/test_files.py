@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apcodec_deploy.errors import AudioError, OutputError
-from apcodec_deploy.files import open_input, written_whole
+from apcodec_deploy.files import folder_written_whole, open_input, written_whole
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,3 +155,22 @@ def test_an_input_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> N
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(AudioError, match=f"{name} (cannot be read: |is no regular file)"):
         open_input(tmp_path / name)
+
+
+def test_a_folder_appears_whole_and_takes_the_place_of_another(tmp_path: Path) -> None:
+    target = tmp_path / "below" / "folder"
+    for text in ("first", "second"):
+        with folder_written_whole(target) as folder:
+            (folder / "file").write_text(text)
+        assert (target / "file").read_text() == text
+    with pytest.raises(ZeroDivisionError), folder_written_whole(target) as folder:
+        (folder / "file").write_text("third")
+        raise ZeroDivisionError
+    assert (target / "file").read_text() == "second"
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"), folder_written_whole(tmp_path / "file" / "folder"):
+        pass

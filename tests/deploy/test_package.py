@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "apcodec_deploy": {"apcodec_deploy"},
     "apcodec_export": {"apcodec_deploy", "apcodec_export"},
     "apcodec_engines": {"apcodec_deploy", "apcodec_engines"},
+    "apcodec_serving": {"apcodec_deploy", "apcodec_serving"},
     "apcodec_benchmarks": {"apcodec_deploy", "apcodec_export", "apcodec_benchmarks"},
     "apcodec_training": {"apcodec_deploy", "apcodec_export", "apcodec_benchmarks", "apcodec_training"},
 }
@@ -26,6 +27,7 @@ RUNTIME = {"numpy", "onnxruntime", "platformdirs", "rich", "soundfile", "soxr", 
 HEAVY = (
     *("torch", "onnx", "onnxscript", "safetensors", "tensorrt", "tensorrt_rtx", "pycuda", "filelock", "openvino"),
     *("transformers", "pystoi", "matplotlib", "scipy", "pesq", "pyarrow", "av", "ray", "pandas", "tensorboard"),
+    *("google", "grpc", "tritonclient"),
 )
 
 ABSENT = f"""
@@ -108,6 +110,8 @@ def test_the_runtime_imports_what_it_declares_and_nothing_else() -> None:
         "apcodec_deploy.cuda.pycuda_device",
         "apcodec_export.commands",
         "apcodec_engines.commands",
+        "apcodec_serving.commands",
+        "apcodec_serving.services",
         "apcodec_benchmarks.commands.group",
         "apcodec_benchmarks.requests",
         "apcodec_benchmarks.workers.host",
@@ -122,7 +126,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
 
 def test_every_help_works_without_any_optional_package() -> None:
     """All in one process: none of them may leave behind what the next one needs."""
-    commands = ("", "bench", "build", "decode", "doctor", "encode", "export", "inspect", "transcode", "train")
+    commands = ("", "bench", "build", "decode", "doctor", "encode", "export", "inspect", "transcode", "train", "triton")
     below = [f"bench {command}" for command in ("rtf", "quality", "windows", "compare", "table")]
     answer = subprocess.run(
         [sys.executable, "-c", HELPED, *commands, *below], capture_output=True, text=True, check=False
@@ -161,6 +165,13 @@ def test_build_without_its_packages_names_the_extra(tmp_path: Path) -> None:
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "pip install 'apcodec-deploy[rtx]'" in answer.stderr
+
+
+def test_triton_without_its_client_names_the_extra(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, "triton", "repository"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "pip install 'apcodec-deploy[serve]'" in answer.stderr
 
 
 def test_benchmarks_without_their_packages_name_the_extra(tmp_path: Path) -> None:

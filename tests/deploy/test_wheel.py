@@ -18,6 +18,7 @@ PACKAGES = (
     (ROOT, "apcodec_deploy"),
     (ROOT / "export", "apcodec_export"),
     (ROOT / "engines", "apcodec_engines"),
+    (ROOT / "serving", "apcodec_serving"),
     (ROOT / "benchmarks", "apcodec_benchmarks"),
     (ROOT / "training", "apcodec_training"),
 )
@@ -39,6 +40,7 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         "apcodec_deploy/py.typed",
         "apcodec_export/py.typed",
         "apcodec_engines/py.typed",
+        "apcodec_serving/py.typed",
         "apcodec_benchmarks/py.typed",
         "apcodec_training/py.typed",
         *(f"apcodec_training/presets/{name}.toml" for name in ("demo", "paper", "streamable")),

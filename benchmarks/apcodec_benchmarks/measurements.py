@@ -21,6 +21,8 @@ class Distribution:
     def __post_init__(self) -> None:
         if not self.values:
             raise BenchmarkError("no call was timed; at least one is expected")
+        # What is kept on disk is what is told: a figure must not differ by a digit between the two.
+        object.__setattr__(self, "values", tuple(float(f"{value:.6g}") for value in self.values))
 
     @property
     def median(self) -> float:
@@ -58,7 +60,7 @@ class Distribution:
         return {
             "count": len(self.values),
             **{name: float(f"{value:.6g}") for name, value in figures.items()},
-            "values": [float(f"{value:.6g}") for value in self.values],
+            "values": list(self.values),
         }
 
     @classmethod

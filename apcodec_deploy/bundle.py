@@ -26,73 +26,6 @@ EMBEDDED = "demo"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSignature:
-    """One input or output of a graph: its name, its numpy element type, and its axes, a name for each dynamic one."""
-
-    name: str
-    dtype: str
-    dims: tuple[str | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GraphSignature:
-    """What goes in and out of one graph."""
-
-    name: str
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
-
-
-def _signature(name: str, inputs: str, outputs: str) -> GraphSignature:
-    """Read ``logamp:float32(batch,-,frames)``; ``-`` is an axis that the model fixes."""
-
-    def tensors(text: str) -> tuple[TensorSignature, ...]:
-        result = []
-        for part in text.split():
-            tensor, dims = part.removesuffix(")").split("(")
-            label, dtype = tensor.split(":")
-            result.append(TensorSignature(label, dtype, tuple(None if dim == "-" else dim for dim in dims.split(","))))
-        return tuple(result)
-
-    return GraphSignature(name, tensors(inputs), tensors(outputs))
-
-
-GRAPHS = {
-    graph.name: graph
-    for graph in (
-        _signature(
-            "stft",
-            "audio:float32(batch,samples)",
-            "logamp:float32(batch,-,frames) phase:float32(batch,-,frames)",
-        ),
-        _signature(
-            "encoder",
-            "logamp:float32(batch,-,frames) phase:float32(batch,-,frames)",
-            "latent:float32(batch,-,latents)",
-        ),
-        _signature("quantizer", "latent:float32(batch,-,latents)", "codes:int32(batch,-,latents)"),
-        _signature("dequantizer", "codes:int32(batch,-,latents)", "latent:float32(batch,-,latents)"),
-        _signature(
-            "decoder",
-            "latent:float32(batch,-,latents)",
-            "real:float32(batch,-,frames) imag:float32(batch,-,frames)",
-        ),
-        _signature(
-            "istft",
-            "real:float32(batch,-,frames) imag:float32(batch,-,frames)",
-            "audio:float32(batch,samples)",
-        ),
-    )
-}
-"""The six graphs, in the order in which audio passes them."""
-
-
-def fixed_size(tensor: str, spec: ModelSpec) -> int:
-    """The size of the axis of a graph's tensor that the model fixes."""
-    return {"latent": spec.latent_dim, "codes": spec.num_codebooks}.get(tensor, spec.bins)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """An exported model.
@@ -139,23 +72,20 @@ class Bundle:
             )
         try:
             fingerprint, held, numbers = str(manifest["fingerprint"]), manifest["graphs"], manifest["spec"]
-            missing = [name for name in GRAPHS if not _is_digest(held[name]["sha256"])]
+            spec = _spec(file, numbers)
+            missing = [name for name in spec.graphs if not _is_digest(held[name]["sha256"])]
             for variant in manifest.get("variants", {}).values():
                 missing += [
                     name
                     for name, graph in variant["graphs"].items()
-                    if name not in GRAPHS or not _is_digest(graph["sha256"])
+                    if name not in spec.graphs or not _is_digest(graph["sha256"])
                 ]
                 missing += [path for path, dtype in variant["plan"]["layers"].items() if not isinstance(dtype, str)]
                 missing += [] if type(variant["judgement"]["advised"]) is bool else ["advised"]
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{file} is incomplete ({error}); export the checkpoint again") from error
-        if missing or not _is_digest(fingerprint) or not isinstance(numbers, dict):
+        if missing or not _is_digest(fingerprint):
             raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
-        try:
-            spec = read_spec(numbers)
-        except BundleError as error:
-            raise BundleError(f"{file}: {error}; export the checkpoint again") from error
         name = str(manifest.get("name", path.name))
         return cls(path=path, name=name, fingerprint=fingerprint, spec=spec, manifest=manifest)
 
@@ -196,7 +126,7 @@ class Bundle:
         """One graph, serialized, after its checksum was compared with ``model.json``.
 
         Args:
-            name: Which of ``GRAPHS``.
+            name: Which of ``spec.graphs``.
             precision: The float32 graph serves where a precision has none of its own: transforms and code search.
 
         Raises:
@@ -229,3 +159,12 @@ class Bundle:
 
 def _is_digest(value: object) -> bool:
     return re.fullmatch("[0-9a-f]{64}", str(value)) is not None
+
+
+def _spec(file: Path, numbers: object) -> ModelSpec:
+    if not isinstance(numbers, dict):
+        raise BundleError(f"{file} is damaged (fingerprint, spec or checksums); export the checkpoint again")
+    try:
+        return read_spec(numbers)
+    except BundleError as error:
+        raise BundleError(f"{file}: {error}; export the checkpoint again") from error

@@ -1,8 +1,9 @@
 """Audio to codes and back: the object that a user holds.
 
 The way of a clip:  audio at any rate -> resample -> windows -> backend -> codes, and back:
-codes -> windows -> backend -> join -> resample -> exactly the samples that came in. Everything is a stream of blocks,
-so an array in memory and an hour on disk take the same way.
+codes -> windows -> backend -> join -> resample -> exactly the samples that came in. A causal model has one stream where
+others have windows; ``passing.py`` knows which. Everything is a stream of blocks, so an array in memory and an hour on
+disk take the same way.
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ from apcodec_deploy.audio.arrays import checked_clip
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
 from apcodec_deploy.backends.base import Backend, BackendOptions
 from apcodec_deploy.backends.choice import create
-from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
 from apcodec_deploy.bitstream.reader import Gap, silenced
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
-from apcodec_deploy.errors import BackendError, BitstreamError, ModelMismatchError
+from apcodec_deploy.errors import BackendError, ModelMismatchError
 from apcodec_deploy.machine import give_back_memory
+from apcodec_deploy.passing import passing
 from apcodec_deploy.precision import AUTO
-from apcodec_deploy.spec import ModelSpec, WindowLength
-from apcodec_deploy.windows import Window, WindowLayout, cut_audio, cut_codes, join_audio
+from apcodec_deploy.spec import Layout, ModelSpec, WindowLength
 
 
 class Codec:
@@ -62,6 +62,7 @@ class Codec:
         self.codebook_size = self.spec.codebook_size
         self.samples_per_latent = self.spec.samples_per_latent
         self.fingerprint = bundle.fingerprint
+        self._passing = passing(self.spec, backend)
 
     def __enter__(self) -> Codec:
         return self
@@ -136,14 +137,10 @@ class Codec:
             self.header(rate, clip.shape[0], layout, one_dimensional=np.ndim(given) == 1)
             for clip, given in zip(clips, audio, strict=True)
         ]
-        pieces = (
-            Piece(index, *cut)
-            for index, clip in enumerate(clips)
-            for cut in cut_audio(resample([clip], rate, self.sample_rate), layout, self.samples_per_latent)
-        )
+        passed = ((resample([clip], rate, self.sample_rate), layout) for clip in clips)
         codes: list[list[NDArray[np.int16]]] = [[] for _ in clips]
-        for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
-            codes[piece.clip].append(result[:, :, piece.window.kept])
+        for index, part in self._passing.encode(passed):
+            codes[index].append(part)
         joined = [np.concatenate(parts, axis=2) for parts in codes]
         return [
             EncodedAudio(part, header.counted(clip.shape[1], part.shape[2]))
@@ -156,28 +153,23 @@ class Codec:
         """Decode several clips; each gives the audio that it gives alone. See ``decode``."""
         for clip in encoded:
             self.check(clip.header)
-        pieces = (
-            Piece(index, *cut)
-            for index, clip in enumerate(encoded)
-            for cut in cut_codes([clip.codes], self.layout(window, clip.header.layout))
-        )
-        windows: list[list[tuple[Window, NDArray[np.float32]]]] = [[] for _ in encoded]
-        for piece, result in run_batches(pieces, self._decode_rows, self.backend.batch_limit):
-            windows[piece.clip].append((piece.window, result))
+        passed = (([clip.codes], self.layout(window, clip.header.layout)) for clip in encoded)
+        sounds: list[list[NDArray[np.float32]]] = [[] for _ in encoded]
+        for index, part in self._passing.decode(passed):
+            sounds[index].append(part)
         clips = []
-        for clip, parts in zip(encoded, windows, strict=True):
+        for clip, parts in zip(encoded, sounds, strict=True):
             audio = np.concatenate(list(self._finish(parts, clip.header, clip.gaps)), axis=1)
             clips.append(audio[0] if clip.header.one_dimensional else audio)
         return clips
 
     def encode_stream(
-        self, blocks: Iterable[NDArray[np.float32]], sample_rate: int, layout: WindowLayout
+        self, blocks: Iterable[NDArray[np.float32]], sample_rate: int, layout: Layout
     ) -> Generator[NDArray[np.int16], None, None]:
         """Code a stream of finite audio (C, n) in bounded memory: codes (C, Q, n) as they are made."""
         audio = resample(blocks, sample_rate, self.sample_rate)
-        pieces = (Piece(0, *cut) for cut in cut_audio(audio, layout, self.samples_per_latent))
-        for piece, result in run_batches(pieces, self._encode_rows, self.backend.batch_limit):
-            yield result[:, :, piece.window.kept]
+        for _, codes in self._passing.encode([(audio, layout)]):
+            yield codes
 
     def decode_stream(
         self,
@@ -196,14 +188,12 @@ class Codec:
             window: As in ``decode``.
         """
         self.check(header)
-        pieces = (Piece(0, *cut) for cut in cut_codes(blocks, self.layout(window, header.layout)))
-        results = run_batches(pieces, self._decode_rows, self.backend.batch_limit)
-        yield from self._finish(((piece.window, audio) for piece, audio in results), header, gaps)
+        passed = self._passing.decode([(blocks, self.layout(window, header.layout))])
+        yield from self._finish((audio for _, audio in passed), header, gaps)
 
-    def layout(self, window: WindowLength = None, default: WindowLayout | None = None) -> WindowLayout:
-        """The windows to use: what the user asked for, else a file's, else the model's."""
+    def layout(self, window: WindowLength = None, default: Layout | None = None) -> Layout:
+        """How a clip passes: as the user asked for, else as a file says, else the model's own way."""
         layout = default if default is not None and window is None else self.spec.layout(window)
-        assert isinstance(layout, WindowLayout)
         layout.check(0)
         return layout
 
@@ -211,7 +201,7 @@ class Codec:
         self,
         sample_rate: int,
         channels: int,
-        layout: WindowLayout,
+        layout: Layout,
         *,
         one_dimensional: bool,
         trailer: bool = False,
@@ -247,27 +237,15 @@ class Codec:
         for name in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
             if (found := getattr(header, name)) != (expected := getattr(own, name)):
                 raise ModelMismatchError(f"the header says {name} = {found}, this model has {expected}: it was altered")
-
-    def _encode_rows(self, audio: NDArray[np.float32]) -> NDArray[np.int16]:
-        """Codes of rows of audio. A clip too short for the transform to reflect its edges is followed by silence."""
-        short = max(self.spec.min_samples - audio.shape[1], 0)
-        codes = self.backend.encode(np.pad(audio, ((0, 0), (0, short))) if short else np.ascontiguousarray(audio))
-        return codes.astype(np.int16)
-
-    def _decode_rows(self, codes: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Audio of rows of codes, which are range-checked before any graph looks them up."""
-        if codes.min() < 0 or codes.max() >= self.codebook_size:
-            raise BitstreamError(
-                f"codes from {codes.min()} to {codes.max()}; this model has 0 to {self.codebook_size - 1}"
-            )
-        return self.backend.decode(np.ascontiguousarray(codes.astype(np.int32)))
+        if not self.spec.passes(header.layout):
+            raise ModelMismatchError(f"the header says windows: {header.layout}; that is not how this model codes")
 
     def _finish(
-        self, windows: Iterable[tuple[Window, NDArray[np.float32]]], header: Header, gaps: Sequence[Gap]
+        self, audio: Iterable[NDArray[np.float32]], header: Header, gaps: Sequence[Gap]
     ) -> Iterator[NDArray[np.float32]]:
-        """Joined, silenced in the gaps, at the source's rate and of its exact length."""
-        audio = silenced(join_audio(windows, self.samples_per_latent), gaps, self.samples_per_latent)
-        return exactly(resample(audio, self.sample_rate, header.sample_rate), header.samples)
+        """Silenced in the gaps, at the source's rate and of its exact length."""
+        sound = silenced(audio, gaps, self.samples_per_latent)
+        return exactly(resample(sound, self.sample_rate, header.sample_rate), header.samples)
 
 
 def load(

@@ -1,9 +1,10 @@
 """Cut and join codes without decoding them.
 
 A clip of ``n`` samples has ``n // samples_per_latent + 1`` latents, so its last latent stands for what is left of it,
-which may be nothing. Cuts are made between latents: a part begins at the latent that holds its start. Where clips are
-joined, a last latent that stands for nothing is dropped, and any other one is taken to its end, which lengthens the
-clip by less than one latent. What was cut between two latents is therefore joined again without a trace.
+which may be nothing; one that is a stream has as many as it takes until its last sample is final. Cuts are made between
+latents: a part begins at the latent that holds its start. Where clips are joined, a last latent that stands for nothing
+is dropped, and any other one is taken to its end, which lengthens the clip by less than one latent. So what was cut
+between two latents is joined again without a trace.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _filled(header: Header) -> int:
 
 def _latents(header: Header, samples: int) -> int:
     """Latents of a clip of so many samples at the source's rate."""
-    return resampled_length(samples, header.sample_rate, header.model_rate) // header.samples_per_latent + 1
+    model_samples = resampled_length(samples, header.sample_rate, header.model_rate)
+    return header.layout.latents(model_samples, header.samples_per_latent)
 
 
 def _made(encoded: EncodedAudio, first: int, latents: int, samples: int) -> EncodedAudio:

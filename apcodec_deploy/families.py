@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from apcodec_deploy.errors import ApcodecError, BundleError
-from apcodec_deploy.spec import WHOLE, ModelSpec, WindowLength, seconds_of
+from apcodec_deploy.signatures import GraphSignature, TensorSignature, signature
+from apcodec_deploy.spec import WHOLE, Layout, ModelSpec, StateTensor, WindowLength, seconds_of
 from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
 
+GRAPHS = ("stft", "encoder", "quantizer", "dequantizer", "decoder", "istft")
+"""The graphs of a model with windows, in the order in which audio passes them."""
+ENCODE, DECODE = GRAPHS[:3], GRAPHS[3:]
+STREAM_GRAPHS = ("encode", "decode")
+"""The graphs of a causal model: one a direction, with its state."""
+ALL_GRAPHS = (*GRAPHS, *STREAM_GRAPHS)
 _JUDGED_LATENTS = 400
 """2.67 s at 150 latents per second, as long as the usual window."""
 
@@ -55,8 +63,36 @@ class WindowedSpec(ModelSpec):
         return WindowLayout(max(1, round(seconds_of(window) * self.latent_rate)), self.context_latents)
 
     @property
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        return {"encode": ENCODE, "decode": DECODE}
+
+    @property
+    def states(self) -> dict[str, tuple[StateTensor, ...]]:
+        return {"encode": (), "decode": ()}
+
+    @property
+    def graphs(self) -> dict[str, GraphSignature]:
+        sizes = {"bins": self.bins, "channels": self.latent_dim, "books": self.num_codebooks}
+        features = "logamp:float32(batch,bins,frames) phase:float32(batch,bins,frames)"
+        spectrum = "real:float32(batch,bins,frames) imag:float32(batch,bins,frames)"
+        latent, codes = "latent:float32(batch,channels,latents)", "codes:int32(batch,books,latents)"
+        audio = "audio:float32(batch,samples)"
+        passed = (audio, features, latent, codes, latent, spectrum, audio)
+        return {name: signature(name, *between, sizes) for name, between in zip(GRAPHS, pairwise(passed), strict=True)}
+
+    @property
+    def reduced(self) -> tuple[str, ...]:
+        return ("encoder", "decoder")
+
+    def call_samples(self, latents: int) -> int:
+        return latents * self.samples_per_latent - 1
+
+    @property
     def judged_latents(self) -> int:
         return self.window_latents
+
+    def passes(self, layout: Layout) -> bool:
+        return isinstance(layout, WindowLayout)
 
     def frames(self, samples: int) -> int:
         """Frames of the centred transform of a clip of ``samples``."""
@@ -76,14 +112,6 @@ class WindowedSpec(ModelSpec):
 
     def training_samples(self, latents: int) -> int:
         return (latents * self.ratio - 1) * self.hop_size
-
-
-@dataclass(frozen=True, slots=True)
-class StateTensor:
-    """One array of a stream's state: float32 zeros at the start, (B, *shape)."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +134,7 @@ class StreamSpec(ModelSpec):
 
     NOT_COUNTS: ClassVar[tuple[str, ...]] = ("family", "context", "encoder_state", "decoder_state")
     centred: ClassVar[bool] = False
+    networks_apart: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         ModelSpec.__post_init__(self)
@@ -159,6 +188,41 @@ class StreamSpec(ModelSpec):
                 f"a window of {seconds_of(window):g} s: this model has no windows, it codes a clip as one stream"
             )
         return StreamLayout(self.delay_samples)
+
+    def passes(self, layout: Layout) -> bool:
+        return layout == self.layout()
+
+    @property
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        return {"encode": ("encode",), "decode": ("decode",)}
+
+    @property
+    def states(self) -> dict[str, tuple[StateTensor, ...]]:
+        return {"encode": self.encoder_state, "decode": self.decoder_state}
+
+    @property
+    def graphs(self) -> dict[str, GraphSignature]:
+        def stateful(name: str, given: str, made: str, state: tuple[StateTensor, ...]) -> GraphSignature:
+            def held(prefix: str) -> tuple[TensorSignature, ...]:
+                return tuple(
+                    TensorSignature(f"{prefix}{tensor.name}", "float32", ("batch", *tensor.shape)) for tensor in state
+                )
+
+            plain = signature(name, given, made, {"books": self.num_codebooks})
+            return GraphSignature(name, (*plain.inputs, *held("")), (*plain.outputs, *held("next_")))
+
+        audio, codes = "audio:float32(batch,samples)", "codes:int32(batch,books,latents)"
+        return {
+            "encode": stateful("encode", audio, codes, self.encoder_state),
+            "decode": stateful("decode", codes, audio, self.decoder_state),
+        }
+
+    @property
+    def reduced(self) -> tuple[str, ...]:
+        return ("encode", "decode")
+
+    def call_samples(self, latents: int) -> int:
+        return latents * self.samples_per_latent
 
     @property
     def judged_latents(self) -> int:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from apcodec_deploy.errors import ApcodecError, BundleError
+from apcodec_deploy.signatures import GraphSignature
 from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
 
@@ -15,6 +19,17 @@ WHOLE = "whole"
 Layout = WindowLayout | StreamLayout
 WindowLength = float | str | None
 """``"whole"``, seconds, or None for what is the model's (or the file's) own."""
+
+State = tuple[NDArray[np.float32], ...]
+"""What a stream carries from one call to the next, and all of it: plain arrays, whose first axis is the streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateTensor:
+    """One array of a stream's state: float32 zeros at the start, (B, *shape)."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +62,8 @@ class ModelSpec(ABC):
     """Fields that are no positive integers."""
     centred: ClassVar[bool] = True
     """Whether a frame is centred on its sample, rather than ends with it."""
+    networks_apart: ClassVar[bool] = True
+    """Whether transforms and code search, which are float32 always, are other graphs than the networks."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -118,6 +135,10 @@ class ModelSpec(ABC):
         """
 
     @abstractmethod
+    def passes(self, layout: Layout) -> bool:
+        """Whether a clip can have passed through the model like that."""
+
+    @abstractmethod
     def frames(self, samples: int) -> int:
         """Frames of the transform of a clip of ``samples``."""
 
@@ -136,6 +157,39 @@ class ModelSpec(ABC):
     @abstractmethod
     def training_samples(self, latents: int) -> int:
         """Samples of a clip whose frames make up so many latents, with none of them beyond what the clip reaches."""
+
+    @property
+    @abstractmethod
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """The graphs that ``encode`` and ``decode`` run in turn."""
+
+    @property
+    @abstractmethod
+    def graphs(self) -> dict[str, GraphSignature]:
+        """What goes in and out of each graph, in the order in which audio passes them."""
+
+    @property
+    @abstractmethod
+    def states(self) -> dict[str, tuple[StateTensor, ...]]:
+        """What ``encode`` and ``decode`` carry from call to call; nothing where a piece is coded by itself."""
+
+    def start(self, direction: str, rows: int) -> State:
+        """The state of new streams: silence.
+
+        Args:
+            direction: ``encode`` or ``decode``.
+            rows: How many streams.
+        """
+        return tuple(np.zeros((rows, *tensor.shape), np.float32) for tensor in self.states[direction])
+
+    @property
+    @abstractmethod
+    def reduced(self) -> tuple[str, ...]:
+        """The graphs that a reduced precision has of its own: those with the network in them."""
+
+    @abstractmethod
+    def call_samples(self, latents: int) -> int:
+        """The most samples of which one call of a backend makes so many latents."""
 
     @property
     @abstractmethod

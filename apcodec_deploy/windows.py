@@ -55,6 +55,9 @@ class WindowLayout:
     core: int
     context: int
 
+    def __str__(self) -> str:
+        return "whole" if self.whole else f"{self.core} + 2 x {self.context} latents"
+
     @property
     def whole(self) -> bool:
         """Whether every clip is one piece."""
@@ -64,6 +67,13 @@ class WindowLayout:
     def length(self) -> int:
         """Latents that the network sees at a time; 0 if that is the whole clip."""
         return self.core + 2 * self.context if self.core else 0
+
+    def title(self, latent_rate: float) -> str:
+        """How a clip is cut, for a table."""
+        return "whole clips" if self.whole else f"windows of {self.core / latent_rate:.2f} s"
+
+    note = ""
+    """What a part of such a clip's codes lacks, for people."""
 
     def check(self, latents: int) -> None:
         """Refuse a piece that would not fit in memory, as soon as that is known.
@@ -179,18 +189,31 @@ def cut_codes(blocks: Iterable[NDArray[np.int16]], layout: WindowLayout) -> Iter
     yield window, tape.take(window.start, window.stop)
 
 
-def join_audio(pieces: Iterable[tuple[Window, NDArray[np.float32]]], unit: int) -> Iterator[NDArray[np.float32]]:
-    """Put decoded windows (C, length x unit) together into one stream.
+class Joint:
+    """Puts the decoded windows of a clip together into one stream.
 
     Two windows code the same audio with slightly different statistics, so over the first latent of each window the
     earlier one fades out and the later one in; the context has one latent to spare for that.
     """
-    ramp = (np.arange(unit, dtype=np.float32) + 0.5) / unit
-    fading: NDArray[np.float32] | None = None
-    for window, audio in pieces:
+
+    def __init__(self, unit: int) -> None:
+        self._unit = unit
+        self._ramp = (np.arange(unit, dtype=np.float32) + 0.5) / unit
+        self._fading: NDArray[np.float32] | None = None
+
+    def add(self, window: Window, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the next window (C, length x unit) adds to the stream."""
+        unit = self._unit
         kept = audio[:, window.kept.start * unit : window.kept.stop * unit]
-        if fading is not None:
+        if self._fading is not None:
             kept = kept.copy()
-            kept[:, :unit] = fading * (1 - ramp) + kept[:, :unit] * ramp
-        yield kept
-        fading = audio[:, window.kept.stop * unit :][:, :unit]
+            kept[:, :unit] = self._fading * (1 - self._ramp) + kept[:, :unit] * self._ramp
+        self._fading = audio[:, window.kept.stop * unit :][:, :unit]
+        return kept
+
+
+def join_audio(pieces: Iterable[tuple[Window, NDArray[np.float32]]], unit: int) -> Iterator[NDArray[np.float32]]:
+    """Put decoded windows (C, length x unit) together into one stream. See ``Joint``."""
+    joint = Joint(unit)
+    for window, audio in pieces:
+        yield joint.add(window, audio)

@@ -10,7 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import gc
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,42 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     # Two test processes begin at different ends, so that neither waits for what the other one exports.
     names = sorted(FAMILIES, reverse=os.environ.get("PYTEST_XDIST_WORKER", "").endswith("1"))
     return {name: exported(FAMILIES[name], tmp_path_factory) for name in names}
+
+
+@pytest.fixture(scope="session")
+def streamable_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small feed-forward streamable model of random weights at the published rates, in all precisions."""
+    return _streamable(0, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def remembering_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with six frames of history, in float32 only."""
+    return _streamable(6, tmp_path_factory)
+
+
+_CHANNELS = {"amp": 14, "pha": 11}
+
+
+def _streamable(context: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export it. All precisions take three times as long as float32 alone, and history twice as long as none."""
+    from apcodec_export.checkpoint import random_checkpoint
+    from apcodec_export.exporting import export_bundle
+    from apcodec_export.forms import form_of
+    from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
+
+    numbers = {"dim": 12, "intermediate_dim": 20, "num_layers": 1, "latent_dim": 8, "codebook_dim": 8}
+    channels = {
+        f"{part}_{name}_channels": size for part in ("encoder", "decoder") for name, size in (("amp", 14), ("pha", 11))
+    }
+    network = streamable(NetworkConfig(**asdict(PUBLISHED_48K) | numbers | channels), context)
+
+    def export(path: Path) -> None:
+        checkpoint = random_checkpoint(network)
+        made = form_of(checkpoint).graphs() if context else None
+        export_bundle(checkpoint, path, name="Streamable", made=made, proven=not context)
+
+    return made_once(f"streamable-{context}", export, tmp_path_factory)
 
 
 def exported(directory: Path, tmp_path_factory: pytest.TempPathFactory, *, proven: bool = False) -> Path:

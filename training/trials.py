@@ -23,7 +23,14 @@ WITHOUT_DISCRIMINATORS = dict.fromkeys(
 )
 
 
-def trial(config: TrainingConfig, audio: Path, validation: Path, start: Path | None = None) -> dict[str, Any]:
+def trial(
+    config: TrainingConfig,
+    audio: Path,
+    validation: Path,
+    start: Path | None = None,
+    *,
+    teacher: CheckpointFiles | None = None,
+) -> dict[str, Any]:
     """Train, and read what came of it.
 
     Args:
@@ -31,6 +38,7 @@ def trial(config: TrainingConfig, audio: Path, validation: Path, start: Path | N
         audio: Folder to train on.
         validation: Folder to validate with.
         start: Checkpoint to start from.
+        teacher: Checkpoint to learn from.
 
     Returns:
         ``losses`` and ``validation``, the lines of the two tables without empty cells, and ``step_seconds``, the
@@ -42,7 +50,7 @@ def trial(config: TrainingConfig, audio: Path, validation: Path, start: Path | N
         files = CheckpointFiles.find(start) if start is not None else None
         clock: list[float] = []
         reporting = Reporting(step=lambda done, values: clock.append(time.process_time()))
-        training = Training(config, material, folder, here, start=files, reporting=reporting)
+        training = Training(config, material, folder, here, start=files, teacher=teacher, reporting=reporting)
         training.run()
         losses, validations = _lines(folder.path / "losses.csv"), _lines(folder.path / "validation.csv")
     return {"losses": losses, "validation": validations, "step_seconds": median(np.diff(clock).tolist())}

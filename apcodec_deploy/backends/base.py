@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.errors import BackendError
 from apcodec_deploy.precision import AUTO, ON_CPU, ON_GPU, precision_named
+from apcodec_deploy.spec import State
 
 ONNXRUNTIME, OPENVINO, TENSORRT = "onnxruntime", "openvino", "tensorrt"
 BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, TENSORRT)
@@ -40,6 +41,15 @@ class Backend(Protocol):
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
         """Decode codes (B, Q, L), all of them in range: audio (B, L x samples_per_latent), untrimmed."""
+
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        """Go on with B streams: ``encode`` or ``decode`` of what comes next in each, and the state after it.
+
+        Args:
+            direction: ``encode`` or ``decode``.
+            rows: Audio of whole tokens, or codes.
+            state: What the last call gave; new streams where it is empty. A model without streams has no other.
+        """
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         """Load what is needed for one direction or both, which else happens at first use."""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.proving import proven
-from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
-from apcodec_deploy.engines.manifest import FUSED
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.machine import available_cpus
@@ -20,8 +19,8 @@ from apcodec_deploy.ort import onnxruntime, session_options
 from apcodec_deploy.precision import FLOAT32
 from apcodec_deploy.processor import Processor, this_processor
 from apcodec_deploy.proof import Verdict
+from apcodec_deploy.spec import State
 
-ENCODE, DECODE = FUSED["encode"], FUSED["decode"]
 Values = list[Any]
 """What graphs hand to each other: ``OrtValue``s, wherever they are."""
 
@@ -60,7 +59,7 @@ def cuda(index: int = 0) -> Placement:
 
 
 class OnnxRuntimeBackend:
-    """Runs the six graphs one after the other; each is loaded when it is first needed.
+    """Runs a bundle's graphs one after the other; each is loaded when it is first needed.
 
     Only audio and codes cross to a GPU and back: what the graphs hand to each other stays where it is.
     """
@@ -81,6 +80,7 @@ class OnnxRuntimeBackend:
         self.verdict: Verdict | None = None
         self.batch_limit = placement.batch_limit
         self._bundle, self._placement = bundle, placement
+        self._graphs, self.chains = bundle.spec.graphs, bundle.spec.chains
         self._threads = available_cpus() if threads is None else threads
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -88,20 +88,26 @@ class OnnxRuntimeBackend:
         watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self._chain(ENCODE, audio)
+        codes: NDArray[np.int32] = self.push("encode", audio)[0]
         return codes
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self._chain(DECODE, codes)
+        audio: NDArray[np.float32] = self.push("decode", codes)[0]
         return audio
 
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        state = state or self._bundle.spec.start(direction, len(rows))
+        *_, (_, values) = self.steps(self.chains[direction], (rows, *state))
+        result, *after = (value.numpy() for value in values)
+        return result, tuple(after)
+
     def prepare(self, *, encode: bool, decode: bool) -> None:
-        for name in ENCODE * encode + DECODE * decode:
+        for name in self.chains["encode"] * encode + self.chains["decode"] * decode:
             self._session(name)
 
     def probe(self) -> None:
         """Load the smallest graph, which shows whether the device works."""
-        self._session("dequantizer")
+        self._session(self.chains["decode"][0])
 
     def close(self) -> None:
         with self._lock:
@@ -113,25 +119,26 @@ class OnnxRuntimeBackend:
         abandon(*self._sessions.values())
         self._sessions, self._lock = {}, threading.Lock()
 
-    def steps(self, names: tuple[str, ...], array: NDArray[Any] | Values) -> Iterator[tuple[str, Values]]:
-        """Run graphs in turn, each on all outputs of the one before; the last one's output comes to the host.
+    def steps(self, names: tuple[str, ...], arrays: tuple[NDArray[Any], ...] | Values) -> Iterator[tuple[str, Values]]:
+        """Run graphs in turn, each on all outputs of the one before; the last one's outputs come to the host.
 
         Args:
-            names: ``ENCODE`` or ``DECODE``, or a part of one.
-            array: What the first one takes: an array, or what an earlier step gave.
+            names: One of ``chains``, or a part of one.
+            arrays: What the first one takes: arrays, or what an earlier step gave.
 
         Yields:
             Each graph's name and its outputs when it has run, so that a caller can time it.
         """
         place = self._placement
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array)] if isinstance(array, np.ndarray) else array
+        take = onnxruntime.OrtValue.ortvalue_from_numpy
+        values = [take(each) if isinstance(each, np.ndarray) else each for each in arrays]
         for name in names:
             session = self._session(name)
             try:
                 binding = session.io_binding()
-                for tensor, value in zip(GRAPHS[name].inputs, values, strict=True):
+                for tensor, value in zip(self._graphs[name].inputs, values, strict=True):
                     binding.bind_ortvalue_input(tensor.name, value)
-                for tensor in GRAPHS[name].outputs:
+                for tensor in self._graphs[name].outputs:
                     if name == names[-1]:
                         binding.bind_output(tensor.name, "cpu")
                     else:
@@ -142,12 +149,6 @@ class OnnxRuntimeBackend:
                 shapes = ", ".join(str(list(value.shape())) for value in values)
                 raise BackendError(f"ONNX Runtime could not run {name} on {shapes}: {error}") from error
             yield name, values
-
-    def _chain(self, names: tuple[str, ...], array: NDArray[Any]) -> NDArray[Any]:
-        """What the last of several graphs gives, on the host."""
-        *_, (_, values) = self.steps(names, array)
-        result: NDArray[Any] = values[0].numpy()
-        return result
 
     def _session(self, name: str) -> Any:
         with self._lock:
@@ -176,11 +177,8 @@ class OnnxRuntimeBackend:
 
     def _check(self, name: str, session: Any) -> None:
         """Hold a graph's names and sizes against what the bundle says of the model."""
-        spec, signature = self._bundle.spec, GRAPHS[name]
-        expected = [
-            (value.name, [dim or fixed_size(value.name, spec) for dim in value.dims])
-            for value in (*signature.inputs, *signature.outputs)
-        ]
+        signature = self._graphs[name]
+        expected = [(value.name, list(value.dims)) for value in (*signature.inputs, *signature.outputs)]
         found = [(value.name, list(value.shape)) for value in (*session.get_inputs(), *session.get_outputs())]
         if found != expected:
             raise BundleError(

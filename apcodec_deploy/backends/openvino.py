@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.compiled import compiled
 from apcodec_deploy.backends.layout import FORM, channels_first
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE
 from apcodec_deploy.backends.proving import proven
-from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, watch
 from apcodec_deploy.machine import available_cpus
@@ -28,9 +27,8 @@ from apcodec_deploy.ov import claim_threads, import_openvino
 from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
 from apcodec_deploy.processor import this_processor
 from apcodec_deploy.proof import Verdict
+from apcodec_deploy.spec import State
 
-NETWORKS = ("encoder", "decoder")
-"""The graphs that a reduced precision is for. Transforms and code search are float32 always."""
 AUTO_AGREEMENT = 0.8
 """The least share of float32's codes, over all codebooks of the proof, for a precision that is taken unasked."""
 _BF16 = "BF16"
@@ -38,7 +36,7 @@ _BF16 = "BF16"
 
 
 class OpenVinoBackend:
-    """Runs the six graphs one after the other; each is compiled when it is first needed."""
+    """Runs a bundle's graphs one after the other; each is compiled when it is first needed."""
 
     name = "openvino"
     batch_limit = 1
@@ -62,21 +60,32 @@ class OpenVinoBackend:
         self._hint = "bf16" if reduced else "f32"
         self._threads = available_cpus() if threads is None else threads
         self._calls = calls
-        self._window = bundle.spec.layout().length
+        self._graph_signatures, self.chains = bundle.spec.graphs, bundle.spec.chains
+        latents = bundle.spec.layout().length
+        self._sizes = {
+            "batch": 1,
+            **bundle.spec.axes_of_codes(latents),
+            "samples": bundle.spec.call_samples(latents),
+        }
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
         self._lock = threading.Lock()
         watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self._chain(ENCODE, audio, self._is_window(audio.shape, audio=True))
+        codes: NDArray[np.int32] = self.push("encode", audio)[0]
         return codes
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self._chain(DECODE, codes, self._is_window(codes.shape, audio=False))
+        audio: NDArray[np.float32] = self.push("decode", codes)[0]
         return audio
 
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        state = state or self._bundle.spec.start(direction, len(rows))
+        result, *after = self._chain(self.chains[direction], (rows, *state))
+        return result, tuple(after)
+
     def prepare(self, *, encode: bool, decode: bool) -> None:
-        for name in ENCODE * encode + DECODE * decode:
+        for name in self.chains["encode"] * encode + self.chains["decode"] * decode:
             self._graph(name, fixed=True)
 
     def close(self) -> None:
@@ -89,53 +98,49 @@ class OpenVinoBackend:
         self._graphs, self._lock = {}, threading.Lock()
 
     def steps(
-        self, names: tuple[str, ...], array: NDArray[Any] | tuple[NDArray[Any], ...]
+        self, names: tuple[str, ...], arrays: tuple[NDArray[Any], ...]
     ) -> Iterator[tuple[str, tuple[NDArray[Any], ...]]]:
         """Run graphs in turn, each on all outputs of the one before.
 
         Args:
-            names: ``ENCODE`` or ``DECODE``, or a part of one.
-            array: What the first one takes: an array, or what an earlier step gave.
+            names: One of ``chains``, or a part of one.
+            arrays: What the first one takes.
 
         Yields:
             Each graph's name and its outputs when it has run, so that a caller can time it.
         """
-        values = array if isinstance(array, tuple) else (array,)
-        fixed = self._is_window(values[0].shape, audio=names[0] == "stft")
+        values, fixed = arrays, self._is_window(names[0], arrays[0].shape)
         for name in names:
             with self._graph(name, fixed=fixed).request() as request:
                 values = tuple(value.copy() for value in self._run(name, request, values))
             yield name, values
 
-    def _chain(self, names: tuple[str, ...], array: NDArray[Any], fixed: bool) -> NDArray[Any]:
+    def _chain(self, names: tuple[str, ...], arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         """What the last of several graphs gives; between them nothing is copied."""
-        first, *rest = names
-        with self._graph(first, fixed=fixed).request() as request:
-            values = self._run(first, request, (array,))
-            return self._continued(tuple(rest), values, fixed)
+        return self._continued(names, arrays, self._is_window(names[0], arrays[0].shape))
 
-    def _continued(self, names: tuple[str, ...], values: tuple[NDArray[Any], ...], fixed: bool) -> NDArray[Any]:
+    def _continued(
+        self, names: tuple[str, ...], values: tuple[NDArray[Any], ...], fixed: bool
+    ) -> tuple[NDArray[Any], ...]:
         """Go on while the requests before, whose memory holds ``values``, are still ours."""
         if not names:
-            result: NDArray[Any] = values[0].copy()
-            return result
+            return tuple(value.copy() for value in values)
         with self._graph(names[0], fixed=fixed).request() as request:
             return self._continued(names[1:], self._run(names[0], request, values), fixed)
 
     def _run(self, name: str, request: Any, values: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         """One graph on arrays; its outputs are the request's own memory."""
-        feed = {tensor.name: value for tensor, value in zip(GRAPHS[name].inputs, values, strict=True)}
+        feed = {tensor.name: value for tensor, value in zip(self._graph_signatures[name].inputs, values, strict=True)}
         try:
             results = request.infer(feed, share_inputs=True, share_outputs=True)
-            return tuple(results[tensor.name] for tensor in GRAPHS[name].outputs)
+            return tuple(results[tensor.name] for tensor in self._graph_signatures[name].outputs)
         except Exception as error:  # whatever the layer below raised
             shapes = ", ".join(str(list(value.shape)) for value in values)
             raise BackendError(f"OpenVINO could not run {name} on {shapes}: {error}") from error
 
-    def _is_window(self, shape: tuple[int, ...], *, audio: bool) -> bool:
-        """Whether an input is one of the model's own windows."""
-        length = self._window * self._bundle.spec.samples_per_latent - 1 if audio else self._window
-        return shape[0] == 1 and shape[-1] == length
+    def _is_window(self, graph: str, shape: tuple[int, ...]) -> bool:
+        """Whether what a graph is given first is of one of the model's own windows."""
+        return shape == self._graph_signatures[graph].inputs[0].shape(self._sizes)
 
     def _graph(self, name: str, *, fixed: bool) -> _Compiled:
         with self._lock:
@@ -145,8 +150,9 @@ class OpenVinoBackend:
 
     def _compile(self, name: str, *, fixed: bool) -> Any:
         file, digest = self._bundle.graph_key(name, self._variant)
-        shapes = {tensor.name: self._shape(name, tensor.name) for tensor in GRAPHS[name].inputs} if fixed else None
-        hint = self._hint if name in NETWORKS else "f32"
+        inputs = self._graph_signatures[name].inputs
+        shapes = {tensor.name: list(tensor.shape(self._sizes)) for tensor in inputs} if fixed else None
+        hint = self._hint if self._is_network(name) else "f32"
         config = {
             "INFERENCE_NUM_THREADS": self._threads * self._calls,
             "NUM_STREAMS": self._calls,
@@ -156,7 +162,7 @@ class OpenVinoBackend:
         }
         facts = {
             "graph": digest,
-            "form": FORM if name in NETWORKS else "as exported",
+            "form": FORM if self._is_network(name) else "as exported",
             "shapes": shapes,
             "precision": hint,
             "openvino": import_openvino().__version__,
@@ -174,26 +180,18 @@ class OpenVinoBackend:
         """The precision whose graphs are read: bfloat16 is computed from those of float32."""
         return INT8 if self.precision == INT8 else FLOAT32
 
+    def _is_network(self, name: str) -> bool:
+        """Whether a graph is a network and nothing besides, which may be rewritten and computed in bfloat16."""
+        return self._bundle.spec.networks_apart and name in self._bundle.spec.reduced
+
     def _model(self, name: str, data: bytes, shapes: dict[str, list[int]] | None) -> Any:
         """A graph as it is to be compiled."""
         model = self._core.read_model(data)
-        if name in NETWORKS:
+        if self._is_network(name):
             channels_first(import_openvino(), model)
         if shapes is not None:
             model.reshape(shapes)
         return model
-
-    def _shape(self, graph: str, tensor: str) -> list[int]:
-        """The shape of a graph's input for one window."""
-        spec = self._bundle.spec
-        sizes = {
-            "batch": 1,
-            "samples": self._window * spec.samples_per_latent - 1,
-            "frames": self._window * spec.ratio,
-            "latents": self._window,
-        }
-        value = next(value for value in GRAPHS[graph].inputs if value.name == tensor)
-        return [sizes[dim] if dim else fixed_size(tensor, spec) for dim in value.dims]
 
 
 class _Compiled:
@@ -227,7 +225,8 @@ def candidates(bundle: Bundle, core: Any) -> tuple[str, ...]:
     """What the processor computes this model in, the fastest first, of the precisions that its export advises."""
     able = capabilities(core)
     integers = "INT8" in able and INT8 in bundle.precisions and bundle.variant(INT8)["judgement"]["advised"]
-    return (*((INT8,) if integers else ()), *((BFLOAT16,) if _BF16 in able else ()), FLOAT32)
+    halves = _BF16 in able and bundle.spec.networks_apart
+    return (*((INT8,) if integers else ()), *((BFLOAT16,) if halves else ()), FLOAT32)
 
 
 def open_openvino(
@@ -260,6 +259,11 @@ def open_openvino(
     core = openvino.Core()
     if precision == INT8:
         bundle.variant(INT8)
+    if precision == BFLOAT16 and not bundle.spec.networks_apart:
+        raise BackendError(
+            f"a {bundle.spec.family} model has transforms and code search in the graphs of its network, which bfloat16 "
+            "would spoil; take --precision float32 or int8"
+        )
     if precision == BFLOAT16 and _BF16 not in capabilities(core):
         raise BackendError("this processor has no bfloat16 instructions; take --precision float32 or int8")
     passed_over: list[str] = []

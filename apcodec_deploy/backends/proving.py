@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from apcodec_deploy.backends.base import Backend
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cache import cache_folder
 from apcodec_deploy.errors import ApcodecError, BackendError
 from apcodec_deploy.files import written_whole
@@ -60,7 +60,7 @@ def _file(bundle: Bundle, backend: Backend, runtime: str, processor: Processor) 
         return None
     precision = backend.precision if backend.precision in bundle.precisions else FLOAT32
     facts = {
-        "graphs": dict(bundle.graph_key(name, precision) for name in GRAPHS),
+        "graphs": dict(bundle.graph_key(name, precision) for name in bundle.spec.graphs),
         "proof": described,
         "backend": [__version__, backend.name, runtime, backend.precision],
         "processor": processor.key,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.base import Backend
 from apcodec_deploy.errors import BackendError, DeviceError
 from apcodec_deploy.forks import watch
+from apcodec_deploy.spec import State
 from apcodec_deploy.workers import Worker, join_all
 
 ENCODE, DECODE = "encode", "decode"
@@ -34,14 +35,16 @@ class _Request:
 
     kind: str
     rows: NDArray[Any]
+    state: State
     since: float
     ready: threading.Event = field(default_factory=threading.Event)
-    result: NDArray[Any] | None = None
+    result: tuple[NDArray[Any], State] | None = None
     error: BaseException | None = None
 
     def mates(self, other: _Request) -> bool:
         """Whether both fit in one batch."""
-        return self.kind == other.kind and self.rows.shape[1:] == other.rows.shape[1:]
+        same = self.kind == other.kind and self.rows.shape[1:] == other.rows.shape[1:]
+        return same and len(self.state) == len(other.state)
 
 
 @dataclass(slots=True)
@@ -89,10 +92,13 @@ class SharedBackend:
         watch(self)
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        return self._ask(ENCODE, audio)
+        return self._ask(ENCODE, audio)[0]
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        return self._ask(DECODE, codes)
+        return self._ask(DECODE, codes)[0]
+
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        return self._ask(direction, rows, state)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         for backend in self._backends:
@@ -123,13 +129,13 @@ class SharedBackend:
         for worker in self._workers:
             worker.start()
 
-    def _ask(self, kind: str, rows: NDArray[Any]) -> NDArray[Any]:
+    def _ask(self, kind: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
         """Wait for what a lane makes of rows.
 
         Raises:
             BackendError: This backend is closed, or what its lane raised.
         """
-        request = _Request(kind, rows, time.perf_counter())
+        request = _Request(kind, rows, state, time.perf_counter())
         with self._changed:
             if not self._begun and not self._closed:
                 self._start()
@@ -188,9 +194,10 @@ class SharedBackend:
         Raises:
             DeviceError: The device does not work any more; requests without a result may run elsewhere.
         """
-        call: Callable[[NDArray[Any]], NDArray[Any]] = backend.encode if batch[0].kind == ENCODE else backend.decode
+        held = [(each.rows, *each.state) for each in batch]
+        rows, *state = map(np.concatenate, zip(*held, strict=True)) if len(batch) > 1 else held[0]
         try:
-            results = call(np.concatenate([each.rows for each in batch]) if len(batch) > 1 else batch[0].rows)
+            results, after = backend.push(batch[0].kind, rows, tuple(state))
         except DeviceError:
             raise
         except BaseException as error:
@@ -202,7 +209,8 @@ class SharedBackend:
             return
         start = 0
         for each in batch:
-            each.result = results[start : start + len(each.rows)]
+            own = slice(start, start + len(each.rows))
+            each.result = results[own], tuple(array[own] for array in after)
             start += len(each.rows)
 
     def _retire(self, error: DeviceError, batch: list[_Request]) -> None:

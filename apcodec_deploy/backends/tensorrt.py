@@ -31,6 +31,7 @@ from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
 from apcodec_deploy.errors import ApcodecError, EngineError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.precision import AUTO, FLOAT32
+from apcodec_deploy.spec import State
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,10 @@ class TensorRTBackend:
             return other.decode(codes)
         audio: NDArray[np.float32] = self._run("decode", codes)
         return audio
+
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        """One call; engines are built for models that carry no state."""
+        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         with self._turn():

@@ -7,6 +7,9 @@
     trailer  20 bytes   only with flag TRAILER, where the header's counts are zero: magic, samples (u64), latents (u32),
                         CRC-32 of the 16 bytes before it
 
+With flag STREAM there were no windows: the codes are one stream of a causal model. Where the windows' context stands
+else, its delay stands then, in samples at the model's rate, and the windows' core is zero.
+
 Chunks have one size, so any latent is found by arithmetic, and the size of a file follows from its header.
 """
 
@@ -21,6 +24,8 @@ from apcodec_deploy.audio.arrays import MAX_CHANNELS
 from apcodec_deploy.audio.resampling import MAX_RATE, MIN_RATE, resampled_length
 from apcodec_deploy.bitstream.packing import packed_bytes
 from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.spec import Layout
+from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
 
 MAGIC = b"\x89APC"
@@ -34,7 +39,8 @@ MAX_CHUNK_LATENTS = 1 << 20
 
 FLAG_TRAILER = 1
 FLAG_ONE_DIMENSIONAL = 2
-_KNOWN_FLAGS = FLAG_TRAILER | FLAG_ONE_DIMENSIONAL
+FLAG_STREAM = 4
+_KNOWN_FLAGS = FLAG_TRAILER | FLAG_ONE_DIMENSIONAL | FLAG_STREAM
 
 _HEADER = struct.Struct("<4sBBH8sIIHHBBHIIQI")
 _CRC = struct.Struct("<I")
@@ -58,7 +64,7 @@ class Header:
         codebooks: Codes per column.
         bits_per_code: Bits of each code.
         samples_per_latent: Samples at ``model_rate`` that a column stands for.
-        layout: How the clip was cut into windows.
+        layout: How the clip was cut into windows, or that it is one stream.
         one_dimensional: The audio was an array of shape (N,), not (1, N).
         chunk_latents: Latents in every chunk but the last.
         trailer: The counts stand in a trailer, because the file was written to a stream.
@@ -73,7 +79,7 @@ class Header:
     codebooks: int
     bits_per_code: int
     samples_per_latent: int
-    layout: WindowLayout
+    layout: Layout
     one_dimensional: bool
     chunk_latents: int = CHUNK_LATENTS
     trailer: bool = False
@@ -93,9 +99,10 @@ class Header:
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise BitstreamError(f"the header says {name} = {getattr(self, name)}; {low} to {high} is possible")
-        if not 0 <= self.layout.core < 1 << 32 or not 0 <= self.layout.context < 1 << 16:
-            raise BitstreamError(f"the header says windows of {self.layout.core} + 2 x {self.layout.context} latents")
-        if self.layout.core and not self.layout.context:
+        core, side = _packed(self.layout)
+        if not 0 <= core < 1 << 32 or not 0 <= side < 1 << 16:
+            raise BitstreamError(f"the header says windows: {self.layout}; that cannot be")
+        if core and not side:
             raise BitstreamError("the header says windows without context, which cannot be joined")
         if not re.fullmatch(f"[0-9a-f]{{{2 * FINGERPRINT_BYTES}}}", self.fingerprint):
             raise BitstreamError(
@@ -121,7 +128,7 @@ class Header:
     @property
     def expected_latents(self) -> int:
         """Latents that a clip of ``samples`` has: ``ModelSpec.latents`` of its samples at ``model_rate``."""
-        return self.model_samples // self.samples_per_latent + 1
+        return self.layout.latents(self.model_samples, self.samples_per_latent)
 
     @property
     def chunks(self) -> int:
@@ -151,6 +158,8 @@ class Header:
     def to_bytes(self) -> bytes:
         """The 56 bytes that start a file."""
         flags = FLAG_TRAILER * self.trailer | FLAG_ONE_DIMENSIONAL * self.one_dimensional
+        flags |= FLAG_STREAM * isinstance(self.layout, StreamLayout)
+        core, side = _packed(self.layout)
         body = _HEADER.pack(
             MAGIC,
             VERSION,
@@ -163,8 +172,8 @@ class Header:
             self.samples_per_latent,
             self.codebooks,
             0,
-            self.layout.context,
-            self.layout.core,
+            side,
+            core,
             self.chunk_latents,
             0 if self.trailer else self.samples,
             0 if self.trailer else self.latents,
@@ -199,7 +208,7 @@ class Header:
             spl,
             codebooks,
             reserved,
-            context,
+            side,
             core,
             chunk,
             samples,
@@ -212,6 +221,9 @@ class Header:
             raise BitstreamError(
                 f"the header counts {samples} samples, {latents} latents {'beside' if trailer else 'without'} a trailer"
             )
+        streamed = bool(flags & FLAG_STREAM)
+        if streamed and core:
+            raise BitstreamError(f"the header says one stream, and windows of {core} latents: it was altered")
         return cls(
             fingerprint=fingerprint.hex(),
             sample_rate=source,
@@ -222,7 +234,7 @@ class Header:
             codebooks=codebooks,
             bits_per_code=bits,
             samples_per_latent=spl,
-            layout=WindowLayout(core=core, context=context),
+            layout=StreamLayout(side) if streamed else WindowLayout(core=core, context=side),
             one_dimensional=bool(flags & FLAG_ONE_DIMENSIONAL),
             chunk_latents=chunk,
             trailer=trailer,
@@ -241,3 +253,8 @@ class Header:
         if not samples or not latents:
             raise BitstreamError("the trailer counts no samples")
         return self.counted(samples, latents)
+
+
+def _packed(layout: Layout) -> tuple[int, int]:
+    """A layout as its two fields hold it: the core of windows, and their context or a stream's delay."""
+    return (0, layout.delay) if isinstance(layout, StreamLayout) else (layout.core, layout.context)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from apcodec_deploy.bitstream.reader import open_codes
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
 from apcodec_deploy.cli.inspect_engines import describe_engines, is_engines
@@ -51,7 +51,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         BundleError: A graph is missing or is not the one that was exported.
     """
     spec = bundle.spec
-    sizes = {name: len(bundle.graph(name)) for name in GRAPHS}
+    sizes = {name: len(bundle.graph(name)) for name in spec.graphs}
     reduced = [(name, precision) for precision in bundle.precisions[1:] for name in bundle.variant(precision)["graphs"]]
     return {
         "kind": "bundle",
@@ -60,7 +60,8 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "sample_rate_hz": spec.sample_rate,
         "bitrate_bps": spec.bitrate,
         "latents_per_second": spec.latent_rate,
-        "default_window_seconds": round(spec.judged_latents / spec.latent_rate, 3),
+        "passes_as": spec.layout().title(spec.latent_rate),
+        **stream_facts(bundle),
         "spec": spec.to_dict(),
         "graph_bytes": sizes | {graph_file(*key): len(bundle.graph(*key)) for key in reduced},
         "largest_error_vs_pytorch": bundle.worst_errors,
@@ -68,6 +69,25 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "exporter": bundle.manifest.get("exporter"),
         "notes": list(bundle.manifest.get("notes", ())),
     }
+
+
+def stream_facts(bundle: Bundle) -> dict[str, Any]:
+    """What a bundle of a causal model says of its streams; nothing for one with windows."""
+    stream = bundle.manifest.get("stream")
+    if not isinstance(stream, dict):
+        return {}
+    facts = {name: value for name, value in stream.items() if name != "state"}
+    for direction, tensors in bundle.spec.states.items():
+        facts |= {f"{direction} {tensor.name}": list(tensor.shape) for tensor in tensors}
+    cut = bundle.manifest.get("verification", {}).get("calls_of_other_sizes")
+    if isinstance(cut, dict):
+        equal = (
+            "equal to the bit"
+            if cut["equal_to_the_bit"]
+            else (f"{cut['other_codes']:.2%} other codes, audio to {cut['audio_relative_to_peak']:.1e} of its peak")
+        )
+        facts["calls_of_other_sizes"] = f"{equal} ({bundle.manifest['verification']['with']})"
+    return {"stream": facts}
 
 
 def describe_codes(path: Path) -> dict[str, Any]:
@@ -81,7 +101,6 @@ def describe_codes(path: Path) -> dict[str, Any]:
             pass
     header = reader.header
     seconds = header.samples / header.sample_rate
-    window = "whole" if header.layout.whole else f"{header.layout.core} + 2 x {header.layout.context} latents"
     return {
         "kind": "apc",
         "fingerprint": header.fingerprint,
@@ -94,7 +113,7 @@ def describe_codes(path: Path) -> dict[str, Any]:
         "bits_per_code": header.bits_per_code,
         "samples_per_latent": header.samples_per_latent,
         "latents": header.latents,
-        "window": window,
+        "window": str(header.layout),
         "chunks": header.chunks,
         "bytes": header.file_bytes,
         "bits_per_second": round(8 * header.file_bytes / seconds, 1),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.console import result
+from apcodec_deploy.cli.console import result, say
 from apcodec_deploy.editing import sliced
 from apcodec_deploy.encoded import EncodedAudio
 
@@ -26,4 +26,6 @@ def slice_codes(
     """
     part = sliced(EncodedAudio.load(source), start, end)
     part.save(output, overwrite=overwrite)
+    if note := part.header.layout.note:
+        say(f"note: {note}")
     result(f"{output}: {part.duration:.3f} s, {part.header.latents} latents")

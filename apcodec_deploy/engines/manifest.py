@@ -16,12 +16,13 @@ from typing import Any
 from apcodec_deploy.engines.flavour import flavour_named
 from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.errors import EngineError
+from apcodec_deploy.families import DECODE, ENCODE
 from apcodec_deploy.precision import FLOAT32, ON_GPU
 
 FORMAT = "apcodec-engines"
 FORMAT_VERSION = 1
 MANIFEST = "engines.json"
-FUSED = {"encode": ("stft", "encoder", "quantizer"), "decode": ("dequantizer", "decoder", "istft")}
+FUSED = {"encode": ENCODE, "decode": DECODE}
 """The graphs of each direction, in the order in which they run: one engine of three graphs, or three of one."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cache import cache_folder
 from apcodec_deploy.engines.manifest import MANIFEST, Engine, EngineSet, Identity, graph_differences
 from apcodec_deploy.errors import BundleError, EngineError
@@ -46,7 +46,7 @@ def slot(bundle: Bundle, identity: Identity) -> Path:
 
 def graph_keys(bundle: Bundle, precision: str) -> dict[str, str]:
     """SHA-256 of the graphs that engines of a precision are built from, by file."""
-    return dict(bundle.graph_key(name, precision) for name in GRAPHS)
+    return dict(bundle.graph_key(name, precision) for name in bundle.spec.graphs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.errors import BenchmarkError
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.exporting import export_bundle
 from apcodec_export.graphs import Graph, graphs
@@ -40,7 +41,13 @@ def export_unfolded(
 
 
 def unfolded_graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
-    """What the six graphs of a bundle compute, by the published modules."""
+    """What the six graphs of a bundle compute, by the published modules.
+
+    Raises:
+        BenchmarkError: The model is streamable: nobody has published a form of it.
+    """
+    if checkpoint.network.causal:
+        raise BenchmarkError("a streamable model has no plain export: no code of it was published to export")
     encoder, decoder = as_published(checkpoint.encoder), as_published(checkpoint.decoder)
     modules = {
         "encoder": encoder,

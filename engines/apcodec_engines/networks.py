@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import onnx
 from onnx import compose
 
-from apcodec_deploy.bundle import GRAPHS, Bundle, GraphSignature, fixed_size
-from apcodec_deploy.engines.manifest import FUSED, Binding
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.engines.manifest import Binding
 from apcodec_deploy.errors import BuildError
 from apcodec_deploy.precision import FLOAT32
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.signatures import GraphSignature
 
 PRODUCTS = ("Conv", "MatMul")
 """The operators whose precision a plan settles, and which take nearly all of the time."""
@@ -58,7 +58,7 @@ def networks(bundle: Bundle, precision: str, *, parts: bool) -> list[Network]:
         BuildError: A graph is not what this version of the exporter makes.
     """
     found = []
-    for direction, graphs in FUSED.items():
+    for direction, graphs in bundle.spec.chains.items():
         for name, members in [(graph, (graph,)) for graph in graphs] if parts else [(direction, graphs)]:
             found.append(network(bundle, precision, name=name, direction=direction, graphs=members))
     return found
@@ -77,7 +77,7 @@ def network(bundle: Bundle, precision: str, *, name: str, direction: str, graphs
         direction=direction,
         precision=precision,
         model=model.SerializeToString(deterministic=True),
-        bindings=_bindings(GRAPHS[graphs[0]], GRAPHS[graphs[-1]], bundle.spec),
+        bindings=_bindings(bundle.spec.graphs[graphs[0]], bundle.spec.graphs[graphs[-1]]),
         products=_products(bundle, precision, graphs, model),
     )
 
@@ -108,13 +108,13 @@ def _products(bundle: Bundle, precision: str, graphs: tuple[str, ...], model: on
     return found
 
 
-def _bindings(first: GraphSignature, last: GraphSignature, spec: ModelSpec) -> tuple[Binding, ...]:
+def _bindings(first: GraphSignature, last: GraphSignature) -> tuple[Binding, ...]:
     return tuple(
         Binding(
             name=value.name,
             output=output,
             dtype=value.dtype,
-            dims=tuple(dim or fixed_size(value.name, spec) for dim in value.dims),
+            dims=value.dims,
         )
         for output, values in ((False, first.inputs), (True, last.outputs))
         for value in values

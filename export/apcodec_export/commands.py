@@ -58,7 +58,7 @@ def export(
         require(module, extra="export")
     from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
     from apcodec_export.deployed.precision import HALF
-    from apcodec_export.exporting import STEPS, export_bundle
+    from apcodec_export.exporting import export_bundle, steps_of
 
     *directories, bundle = paths
     if encoder and decoder and config and not directories:
@@ -71,7 +71,7 @@ def export(
     for note in checkpoint.notes:
         say(f"note: {note}")
     with progress_bar() as bar:
-        task = bar.add_task("reading", total=STEPS + 1)
+        task = bar.add_task("reading", total=steps_of(checkpoint) + 1)
         made = export_bundle(
             checkpoint,
             bundle,

@@ -14,23 +14,30 @@ import onnx
 import onnxscript
 import torch
 
-from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, GRAPHS, MANIFEST, OPSET, Bundle
+from apcodec_deploy.bundle import FORMAT, FORMAT_VERSION, MANIFEST, OPSET, Bundle
 from apcodec_deploy.errors import BundleError, OutputError
+from apcodec_deploy.families import ALL_GRAPHS
 from apcodec_deploy.files import folder_written_whole
 from apcodec_deploy.precision import EXPORTED, FLOAT32, graph_file
 from apcodec_deploy.proof import FILES
 from apcodec_deploy.version import __version__
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
-from apcodec_export.graphs import REDUCED, Graph, graphs, layer_paths, reduced_graphs, to_onnx
+from apcodec_export.forms import form_of, layer_paths
+from apcodec_export.graphs import Graph, to_onnx
 from apcodec_export.integers import integer_graphs, judge_integers
 from apcodec_export.judgement import judge
 from apcodec_export.proof import described as described_proof
 from apcodec_export.proof import proof_files
-from apcodec_export.verification import verify, verify_reduced
+from apcodec_export.verification import verify_reduced
 
-STEPS = len(GRAPHS) + 1 + len(REDUCED) + 1 + 2
-"""How often ``export_bundle`` reports progress."""
+
+def steps_of(checkpoint: Checkpoint) -> int:
+    """How often ``export_bundle`` reports progress."""
+    spec = checkpoint.network.spec()
+    return len(spec.graphs) + 1 + len(spec.reduced) + 1 + 2
+
+
 UNPROVEN = "the graphs were not compared with PyTorch: for timing only"
 
 
@@ -57,7 +64,7 @@ def export_bundle(
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
         proven: Whether every graph is compared with PyTorch, and reduced ones are judged. Without that a bundle is
             good for timing only, says so, and has no half-precision graphs.
-        progress: Called with what begins next, ``STEPS`` times.
+        progress: Called with what begins next, ``steps_of`` times.
 
     Raises:
         ExportError: A graph could not be made or differs from PyTorch.
@@ -66,7 +73,7 @@ def export_bundle(
     output = output.resolve()  # what a link points to is replaced, not the link
     _check_target(output, overwrite=overwrite)
     plan.check(layer_paths(checkpoint))
-    models = _serialized(checkpoint, graphs(checkpoint) if made is None else made, progress)
+    models = _serialized(checkpoint, form_of(checkpoint).graphs() if made is None else made, progress)
     files = {graph_file(label): data for label, data in models.items()}
     if proven:
         progress("verifying against PyTorch")
@@ -74,7 +81,7 @@ def export_bundle(
             plan.name: _half_variant(checkpoint, plan, progress),
             INTEGER.name: _integer_variant(checkpoint, progress, judged=True),
         }
-        manifest = _manifest(checkpoint, models, name or output.name, verify(checkpoint, models))
+        manifest = _manifest(checkpoint, models, name or output.name, form_of(checkpoint).verify(models))
     else:
         variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
         manifest = _manifest(checkpoint, models, name or output.name, {})
@@ -102,9 +109,8 @@ def _check_target(output: Path, *, overwrite: bool) -> None:
         names = {path.name for path in output.iterdir()}
         if names:
             Bundle.open(output)
-        foreign = sorted(
-            names - {MANIFEST, *FILES, *(graph_file(label, precision) for label in GRAPHS for precision in EXPORTED)}
-        )
+        graphs = {graph_file(label, precision) for label in ALL_GRAPHS for precision in EXPORTED}
+        foreign = sorted(names - {MANIFEST, *FILES} - graphs)
     except (OSError, BundleError) as error:
         raise OutputError(f"{output} exists and is no bundle, so it is not replaced; choose another place") from error
     if foreign:
@@ -130,6 +136,7 @@ def _manifest(
             "onnxscript": onnxscript.__version__,
         },
         "verification": verification,
+        **form_of(checkpoint).described(),
         "notes": list(checkpoint.notes),
     }
 
@@ -169,7 +176,7 @@ class _Variant:
 
 def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None]) -> _Variant:
     """Half precision; no graphs where a value comes near the end of the type's range: what overflows is lost."""
-    made = reduced_graphs(checkpoint, plan)
+    made = form_of(checkpoint).reduced(plan)
     models = _serialized(checkpoint, made, progress, plan.name)
     progress(f"judging {plan.name}")
     judgement = judge(checkpoint, plan)
@@ -187,14 +194,15 @@ def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callabl
 
 def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *, judged: bool) -> _Variant:
     """8-bit products, which are not advised where nobody judged them."""
-    progress(f"quantising to {INTEGER.name}")
-    models = integer_graphs(checkpoint, INTEGER)
-    progress(f"judging {INTEGER.name}")
+    plan = form_of(checkpoint).integer
+    progress(f"quantising to {plan.name}")
+    models = integer_graphs(checkpoint, plan)
+    progress(f"judging {plan.name}")
     judgement = judge_integers(checkpoint, models) if judged else None
     described = {
-        "plan": INTEGER.to_dict(layer_paths(checkpoint, INTEGER)),
-        "graphs": _described(models, INTEGER.name),
+        "plan": plan.to_dict(layer_paths(checkpoint, plan)),
+        "graphs": _described(models, plan.name),
         "judgement": judgement.to_dict() if judgement else {"advised": False},
     }
-    notes = [f"{INTEGER.name}: {problem}" for problem in judgement.problems] if judgement else []
+    notes = [f"{plan.name}: {problem}" for problem in judgement.problems] if judgement else []
     return _Variant(models, described, notes)

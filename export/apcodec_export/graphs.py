@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from apcodec_deploy.bundle import GRAPHS, OPSET, GraphSignature
+from apcodec_deploy.bundle import OPSET
 from apcodec_deploy.errors import ExportError
+from apcodec_deploy.signatures import GraphSignature
 from apcodec_deploy.version import __version__
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 IR_VERSION = 10
 PRODUCTS = ("Conv", "MatMul")
 """The operators that convolutions and linears become."""
-REDUCED = ("encoder", "decoder")
-"""The graphs that a reduced precision has of its own."""
 TRACED_LATENTS, TRACED_BATCH = 9, 2
 """Size of the example clips: an odd length and more than one, so that no size is mistaken for a constant."""
 
@@ -42,59 +42,55 @@ class Graph:
     Attributes:
         signature: Names, element types and dynamic axes of its inputs and outputs.
         module: The PyTorch module that it must agree with.
-        example: Inputs that it is traced with.
+        example: Inputs that it is traced with; a state is a tuple of its own.
         least: What PyTorch is told of a dynamic axis, by name, where it would derive an impossible bound by itself. It
             is told no more than that: the graph takes shorter ones, too.
+        units: Dynamic axes of which only multiples of a number are taken, by name.
     """
 
     signature: GraphSignature
     module: nn.Module
-    example: tuple[Tensor, ...]
+    example: tuple[Tensor | tuple[Tensor, ...], ...]
     least: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 def graphs(checkpoint: Checkpoint) -> dict[str, Graph]:
-    """What the six float32 graphs of a checkpoint compute, by name."""
+    """What the six float32 graphs of a checkpoint with windows compute, by name."""
     spec, quantizer = checkpoint.network.spec(), checkpoint.encoder.quantizer
-    latents, noise = TRACED_LATENTS, _noise()
+    held, latents, noise = spec.graphs, TRACED_LATENTS, example_noise()
     codes = torch.randint(0, spec.codebook_size, (TRACED_BATCH, spec.num_codebooks, latents))
     samples = max(spec.samples_per_latent * latents - spec.hop_size - 1, spec.min_samples)
     spectrum = (noise(spec.bins, latents * spec.ratio), noise(spec.bins, latents * spec.ratio))
     return {
-        "stft": Graph(GRAPHS["stft"], Stft(spec).eval(), (noise(samples),), {"samples": 2 * spec.hop_size + 1}),
+        "stft": Graph(held["stft"], Stft(spec).eval(), (noise(samples),), {"samples": 2 * spec.hop_size + 1}),
         "encoder": encoder_graph(checkpoint, FULL),
-        "quantizer": Graph(GRAPHS["quantizer"], FoldedSearch(quantizer).eval(), (noise(spec.latent_dim, latents),)),
-        "dequantizer": Graph(GRAPHS["dequantizer"], FoldedTables(quantizer).eval(), (codes.to(torch.int32),)),
+        "quantizer": Graph(held["quantizer"], FoldedSearch(quantizer).eval(), (noise(spec.latent_dim, latents),)),
+        "dequantizer": Graph(held["dequantizer"], FoldedTables(quantizer).eval(), (codes.to(torch.int32),)),
         "decoder": decoder_graph(checkpoint, FULL),
-        "istft": Graph(GRAPHS["istft"], Istft(spec).eval(), spectrum),
+        "istft": Graph(held["istft"], Istft(spec).eval(), spectrum),
     }
 
 
 def reduced_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, Graph]:
-    """The ``REDUCED`` graphs under a plan. Transforms and code search stay float32."""
+    """Encoder and decoder under a plan. Transforms and code search stay float32."""
     return {"encoder": encoder_graph(checkpoint, plan), "decoder": decoder_graph(checkpoint, plan)}
-
-
-def layer_paths(checkpoint: Checkpoint, plan: PrecisionPlan = FULL) -> list[str]:
-    """The path of every layer that a precision plan types."""
-    networks = DeployedEncoder(checkpoint.encoder, plan), DeployedDecoder(checkpoint.decoder, plan)
-    return [path for network in networks for path in network.paths()]
 
 
 def encoder_graph(checkpoint: Checkpoint, plan: PrecisionPlan) -> Graph:
     """The encoder under a precision plan; float32 goes in and comes out."""
-    bins, frames, noise = checkpoint.network.bins, TRACED_LATENTS * checkpoint.network.ratio - 1, _noise()
+    bins, frames, noise = checkpoint.network.bins, TRACED_LATENTS * checkpoint.network.ratio - 1, example_noise()
     module = DeployedEncoder(checkpoint.encoder, plan)
-    return Graph(GRAPHS["encoder"], module, (noise(bins, frames), noise(bins, frames)))
+    return Graph(checkpoint.network.spec().graphs["encoder"], module, (noise(bins, frames), noise(bins, frames)))
 
 
 def decoder_graph(checkpoint: Checkpoint, plan: PrecisionPlan) -> Graph:
     """The decoder under a precision plan; float32 goes in and comes out."""
-    module = DeployedDecoder(checkpoint.decoder, plan)
-    return Graph(GRAPHS["decoder"], module, (_noise()(checkpoint.network.latent_dim, TRACED_LATENTS),))
+    module, latent = DeployedDecoder(checkpoint.decoder, plan), (checkpoint.network.latent_dim, TRACED_LATENTS)
+    return Graph(checkpoint.network.spec().graphs["decoder"], module, (example_noise()(*latent),))
 
 
-def _noise() -> Callable[..., Tensor]:
+def example_noise() -> Callable[..., Tensor]:
     """Makes example inputs: the same ones each time."""
     generator = torch.Generator().manual_seed(0)
     return lambda *shape: torch.randn(TRACED_BATCH, *shape, generator=generator)
@@ -107,10 +103,14 @@ def to_onnx(graph: Graph, fingerprint: str) -> onnx.ModelProto:
         ExportError: PyTorch could not export it, or its names or types are not those of its signature.
     """
     signature = graph.signature
+    named = {dim for value in signature.inputs for dim in value.dims if isinstance(dim, str)}
     dims = {
-        dim: torch.export.Dim(dim, min=graph.least.get(dim)) for value in signature.inputs for dim in value.dims if dim
+        dim: graph.units.get(dim, 1) * torch.export.Dim(f"{dim}_", min=graph.least.get(dim)) for dim in sorted(named)
     }
-    shapes = tuple({axis: dims[dim] for axis, dim in enumerate(value.dims) if dim} for value in signature.inputs)
+    flat = iter(
+        {axis: dims[dim] for axis, dim in enumerate(value.dims) if isinstance(dim, str)} for value in signature.inputs
+    )
+    shapes = tuple(tuple(islice(flat, len(each))) if isinstance(each, tuple) else next(flat) for each in graph.example)
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -158,12 +158,15 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _name_axes(model: onnx.ModelProto, signature: GraphSignature) -> None:
-    """Give dynamic axes the names of the signature; the exporter writes formulas for those of outputs."""
+    """Give dynamic axes the names of the signature, and fixed ones their size; the exporter writes formulas."""
     model.graph.ClearField("value_info")
-    for held, expected in zip(model.graph.output, signature.outputs, strict=True):
-        for dim, name in zip(held.type.tensor_type.shape.dim, expected.dims, strict=True):
-            if name:
-                dim.dim_param = name
+    values = zip((*model.graph.input, *model.graph.output), (*signature.inputs, *signature.outputs), strict=True)
+    for held, expected in values:
+        for dim, size in zip(held.type.tensor_type.shape.dim, expected.dims, strict=True):
+            if isinstance(size, str):
+                dim.dim_param = size
+            else:
+                dim.dim_value = size
 
 
 def _name_products(model: onnx.ModelProto) -> None:

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from apcodec_deploy.audio.reference import REAL, reference_signals
-from apcodec_deploy.bundle import GRAPHS
-from apcodec_deploy.ort import onnxruntime, session_options
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import PrecisionPlan
-from apcodec_export.graphs import layer_paths, reduced_graphs, to_onnx
+from apcodec_export.forms import form_of, layer_paths
+from apcodec_export.graphs import to_onnx
 from apcodec_export.judgement import decibels
-from apcodec_export.model.transforms import Istft, Stft
-from apcodec_export.quantization import Feed, quantized
+from apcodec_export.quantization import quantized
 
 MAX_DISTANCE = 0.05
 """How much farther from the original the decoded audio may be than that of float32: log-spectral distance in decades of
@@ -64,61 +62,57 @@ class IntegerJudgement:
 
 @torch.no_grad()
 def integer_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, bytes]:
-    """Encoder and decoder with 8-bit products, serialized, calibrated on one default window of each real signal."""
-    spec = checkpoint.network.spec()
-    held = reference_signals(spec.sample_rate, spec.judged_latents * spec.samples_per_latent - 1)
-    stft, quantizer = Stft(spec), checkpoint.encoder.quantizer
-    feeds: dict[str, list[Feed]] = {"encoder": [], "decoder": []}
-    for name in REAL:
-        features = stft(torch.from_numpy(held[name])[None])
-        quantized_latent = quantizer.decode(quantizer.encode(checkpoint.encoder(*features)))
-        for label, values in (("encoder", features), ("decoder", (quantized_latent,))):
-            inputs = (tensor.name for tensor in GRAPHS[label].inputs)
-            feeds[label].append({name: value.numpy() for name, value in zip(inputs, values, strict=True)})
+    """The graphs with the network in them with 8-bit products, serialized, calibrated on one window of real signals."""
+    form = form_of(checkpoint)
+    held = _signals(checkpoint)
+    feeds = [form.feeds(held[name]) for name in REAL]
     products = [path.partition(".") for path in layer_paths(checkpoint, plan) if plan.quantizes(path)]
     made = {}
-    for label, graph in reduced_graphs(checkpoint, plan).items():
+    for label, graph in form.reduced(plan).items():
         own = [name for part, _, name in products if part == label]
-        made[label] = quantized(to_onnx(graph, checkpoint.fingerprint), own, feeds[label])
+        made[label] = quantized(to_onnx(graph, checkpoint.fingerprint), own, [each[label] for each in feeds])
     return {label: model.SerializeToString(deterministic=True) for label, model in made.items()}
 
 
 @torch.no_grad()
 def judge_integers(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> IntegerJudgement:
     """Compare 8-bit graphs, as ONNX Runtime runs them, with the model in float32: one default window per signal."""
-    spec = checkpoint.network.spec()
-    held = reference_signals(spec.sample_rate, spec.judged_latents * spec.samples_per_latent - 1)
-    stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer
-    sessions = {
-        name: onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
-        for name, data in models.items()
-    }
-
-    def run(name: str, *inputs: Tensor) -> list[Tensor]:
-        feed = {value.name: tensor.numpy() for value, tensor in zip(GRAPHS[name].inputs, inputs, strict=True)}
-        return [torch.from_numpy(output) for output in sessions[name].run(None, feed)]
-
+    form = form_of(checkpoint)
+    model, exported = form.model(), form.exported(models)
     result = IntegerJudgement()
-    for name, signal in held.items():
-        audio = torch.from_numpy(signal)[None]
-        features = stft(audio)
-        codes = quantizer.encode(checkpoint.encoder(*features))
-        expected = istft(*checkpoint.decoder(quantizer.decode(codes)))
-        result.snr[name] = decibels(expected, istft(*run("decoder", quantizer.decode(codes))))
+    for name, audio in _signals(checkpoint).items():
+        codes = model.encode(audio)
+        expected = model.decode(codes)
+        result.snr[name] = decibels(expected, exported.decode(codes))
         if name in REAL:
-            found = quantizer.encode(run("encoder", *features)[0])
+            found = exported.encode(audio)
             shares = (found == codes).float().mean(dim=(0, 2)).tolist()
             result.agreement = [min(pair) for pair in zip(shares, result.agreement or shares, strict=True)]
-            decoded = istft(*run("decoder", quantizer.decode(found)))
-            result.distance[name] = _distance(audio, decoded) - _distance(audio, expected)
+            decoded = exported.decode(found)
+            result.distance[name] = _distance(audio, decoded, form.late) - _distance(audio, expected, form.late)
     return result
 
 
-def _distance(original: Tensor, decoded: Tensor) -> float:
-    """The log-spectral distance in decades of power, as APCodec's authors measure it, of audio (1, N) and longer."""
+def _signals(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The reference signals by name, (1, N) each."""
+    spec = checkpoint.network.spec()
+    held = reference_signals(spec.sample_rate, spec.call_samples(spec.judged_latents))
+    return {name: torch.from_numpy(signal)[None] for name, signal in held.items()}
+
+
+def _distance(original: Tensor, decoded: Tensor, late: int) -> float:
+    """The log-spectral distance in decades of power, as APCodec's authors measure it.
+
+    Args:
+        original: Audio (1, N).
+        decoded: (1, N) or longer.
+        late: Samples by which it lags behind.
+    """
     window = torch.hann_window(_WINDOW)
+    decoded = decoded[:, late:]
+    length = min(original.shape[1], decoded.shape[1])
     spectra = [
-        torch.stft(clip[:, : original.shape[1]], _WINDOW, _HOP, window=window, return_complex=True).abs().square()
+        torch.stft(clip[:, :length], _WINDOW, _HOP, window=window, return_complex=True).abs().square()
         for clip in (original, decoded)
     ]
     first, second = (power.clamp(min=_FLOOR).log10() for power in spectra)

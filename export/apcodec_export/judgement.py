@@ -7,7 +7,7 @@ operators in float32 on a CPU and so hides what overflows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from apcodec_deploy.audio.reference import REAL, reference_signals
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.layers import Product
-from apcodec_export.deployed.network import Block, DeployedDecoder, DeployedEncoder
+from apcodec_export.deployed.network import Block
 from apcodec_export.deployed.precision import PrecisionPlan
-from apcodec_export.model.transforms import Istft, Stft
+from apcodec_export.deployed.streaming import StreamBlock
+from apcodec_export.forms import form_of
 
 MIN_AGREEMENT = 0.97
 """Share of equal codes, in every codebook, on real signals."""
@@ -87,21 +88,20 @@ def judge(checkpoint: Checkpoint, plan: PrecisionPlan, signals: dict[str, Tensor
         plan: What to judge.
         signals: Audio (N,) by name; one default window of each reference signal where None.
     """
-    spec = checkpoint.network.spec()
+    spec, form = checkpoint.network.spec(), form_of(checkpoint)
     if signals is None:
-        samples = spec.judged_latents * spec.samples_per_latent
-        held = reference_signals(spec.sample_rate, samples)
+        held = reference_signals(spec.sample_rate, spec.call_samples(spec.judged_latents))
         signals = {name: torch.from_numpy(signal) for name, signal in held.items()}
-    stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer
-    encoder, decoder = DeployedEncoder(checkpoint.encoder, plan), DeployedDecoder(checkpoint.decoder, plan)
+    networks = form.networks(plan)
+    model, deployed = form.model(), form.deployed(networks)
     result = Judgement(limit=torch.finfo(getattr(torch, plan.name)).max)
-    with _watched(encoder, result.largest), _watched(decoder, result.largest):
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(_watched(network, result.largest))
         for name, signal in signals.items():
-            features = stft(signal[None])
-            codes = quantizer.encode(checkpoint.encoder(*features))
-            quantized = quantizer.decode(codes)
-            result.snr[name] = decibels(istft(*checkpoint.decoder(quantized)), istft(*decoder(quantized)))
-            found = quantizer.encode(encoder(*features))
+            codes = model.encode(signal[None])
+            result.snr[name] = decibels(model.decode(codes), deployed.decode(codes))
+            found = deployed.encode(signal[None])
             if name in REAL:
                 shares = (found == codes).float().mean(dim=(0, 2)).tolist()
                 result.agreement = [min(pair) for pair in zip(shares, result.agreement or shares, strict=True)]
@@ -109,7 +109,7 @@ def judge(checkpoint: Checkpoint, plan: PrecisionPlan, signals: dict[str, Tensor
 
 
 @contextmanager
-def _watched(network: DeployedEncoder | DeployedDecoder, largest: dict[str, float]) -> Iterator[None]:
+def _watched(network: Any, largest: dict[str, float]) -> Iterator[None]:
     """Note the largest value that each reduced layer takes in, in its own type, and gives out."""
 
     def note(path: str) -> Any:
@@ -117,7 +117,8 @@ def _watched(network: DeployedEncoder | DeployedDecoder, largest: dict[str, floa
             dtype = output.dtype
             if dtype == torch.float16:
                 # Not max() of Python, which would lose a NaN.
-                seen = torch.stack([x.to(dtype).float().abs().max() for x in (*inputs, output)]).max()
+                tensors = [x for x in (*inputs, output) if isinstance(x, Tensor)]
+                seen = torch.stack([x.to(dtype).float().abs().max() for x in tensors]).max()
                 value = float(torch.where(seen.isnan(), torch.inf, seen))
                 largest[path] = max(largest.get(path, 0.0), value)
 
@@ -126,7 +127,7 @@ def _watched(network: DeployedEncoder | DeployedDecoder, largest: dict[str, floa
     hooks = [
         module.register_forward_hook(note(f"{network.part}.{name}"))
         for name, module in network.named_modules()
-        if isinstance(module, Product | Block)
+        if isinstance(module, Product | Block | StreamBlock)
     ]
     try:
         yield

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from apcodec_deploy.errors import BundleError, CheckpointError
-from apcodec_deploy.families import StateTensor, StreamSpec, WindowedSpec
-from apcodec_deploy.spec import ModelSpec
+from apcodec_deploy.families import StreamSpec, WindowedSpec
+from apcodec_deploy.spec import ModelSpec, StateTensor
 
 DEFAULT_WINDOW_LATENTS = 400
 """2.67 s at 150 latents per second: docs/decisions/0009-windows.md has the sweep behind it."""

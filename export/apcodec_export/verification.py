@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from apcodec_deploy.audio.reference import reference_signals
-from apcodec_deploy.bundle import GRAPHS
 from apcodec_deploy.errors import ExportError
 from apcodec_deploy.ort import onnxruntime, session_options
+from apcodec_deploy.signatures import GraphSignature
 from apcodec_deploy.spec import ModelSpec
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.graphs import TRACED_LATENTS, Graph
@@ -87,7 +87,8 @@ def verify(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> dict[str, Any
         ExportError: A graph does not load, has other names, types or axes than its signature, or differs from PyTorch
             by more than its limit; every failure is named.
     """
-    sessions = {name: _session(name, data) for name, data in models.items()}
+    graphs = checkpoint.network.spec().graphs
+    sessions = {name: session_of(data, graphs[name]) for name, data in models.items()}
     checks = {name: Check(limit) for name, limit in LIMITS.items()}
     spec = checkpoint.network.spec()
     for case, audio, frames in _cases(spec):
@@ -115,12 +116,14 @@ def verify_reduced(made: Mapping[str, Graph], models: Mapping[str, bytes]) -> di
     """
     worst = {}
     for name, data in models.items():
-        session, graph = _session(name, data), made[name]
-        feed = {value.name: tensor.numpy() for value, tensor in zip(GRAPHS[name].inputs, graph.example, strict=True)}
+        graph = made[name]
+        session = session_of(data, graph.signature)
+        given = [one for each in graph.example for one in (each if isinstance(each, tuple) else (each,))]
+        feed = {value.name: tensor.numpy() for value, tensor in zip(graph.signature.inputs, given, strict=True)}
         expected = graph.module(*graph.example)
         expected = expected if isinstance(expected, tuple) else (expected,)
         pairs = zip(session.run(None, feed), expected, strict=True)
-        worst[name] = max(_relative(torch.from_numpy(found), wanted) for found, wanted in pairs)
+        worst[name] = max(relative(torch.from_numpy(found), wanted) for found, wanted in pairs)
     if failed := {name: error for name, error in worst.items() if not error <= REDUCED_LIMIT}:
         raise ExportError(f"reduced graphs differ from PyTorch by more than {REDUCED_LIMIT:g} of the peak: {failed}")
     return {"limit": REDUCED_LIMIT, "worst": {name: float(f"{error:.3g}") for name, error in worst.items()}}
@@ -157,7 +160,7 @@ def _compare(
     stft, istft, quantizer = Stft(spec), Istft(spec), checkpoint.encoder.quantizer
 
     def run(name: str, *inputs: Tensor) -> list[Tensor]:
-        feed = {value.name: tensor.numpy() for value, tensor in zip(GRAPHS[name].inputs, inputs, strict=True)}
+        feed = {value.name: tensor.numpy() for value, tensor in zip(spec.graphs[name].inputs, inputs, strict=True)}
         return [torch.from_numpy(output) for output in sessions[name].run(None, feed)]
 
     def check(name: str, measure: Callable[[], float]) -> None:
@@ -170,22 +173,22 @@ def _compare(
     logamp, phase = stft(audio)
     check(
         "stft",
-        lambda: _relative(torch.polar(*_amplitude(*run("stft", audio))), torch.complex(*stft.spectrum(audio))),
+        lambda: relative(torch.polar(*_amplitude(*run("stft", audio))), torch.complex(*stft.spectrum(audio))),
     )
     logamp, phase = logamp[:, :, :frames].contiguous(), phase[:, :, :frames].contiguous()
     latent = checkpoint.encoder(logamp, phase)
-    check("encoder", lambda: _relative(run("encoder", logamp, phase)[0], latent))
+    check("encoder", lambda: relative(run("encoder", logamp, phase)[0], latent))
     codes = quantizer.encode(latent)
     check("quantizer", lambda: float((run("quantizer", latent)[0] != codes).float().mean()))
     quantized = quantizer.decode(codes)
-    check("dequantizer", lambda: _relative(run("dequantizer", codes.to(torch.int32))[0], quantized))
+    check("dequantizer", lambda: relative(run("dequantizer", codes.to(torch.int32))[0], quantized))
     real, imag = checkpoint.decoder(quantized)
-    check("decoder", lambda: _relative(torch.complex(*run("decoder", quantized)), torch.complex(real, imag)))
+    check("decoder", lambda: relative(torch.complex(*run("decoder", quantized)), torch.complex(real, imag)))
     decoded = istft(real, imag)
-    check("istft", lambda: _relative(run("istft", real, imag)[0], decoded))
+    check("istft", lambda: relative(run("istft", real, imag)[0], decoded))
     check(
         "round_trip",
-        lambda: _relative(run("istft", *run("decoder", *run("dequantizer", codes.to(torch.int32))))[0], decoded),
+        lambda: relative(run("istft", *run("decoder", *run("dequantizer", codes.to(torch.int32))))[0], decoded),
     )
 
 
@@ -193,7 +196,7 @@ def _amplitude(logamp: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     return logamp.exp() - LOG_FLOOR, phase
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def relative(found: Tensor, expected: Tensor) -> float:
     """The largest error relative to the peak, row by row; infinite for other shapes or numbers that are not finite."""
     if found.shape != expected.shape:
         raise ExportError(f"shape {list(found.shape)}, expected {list(expected.shape)}")
@@ -204,21 +207,23 @@ def _relative(found: Tensor, expected: Tensor) -> float:
     return float((error / torch.where(peak > _SILENT, peak, torch.ones_like(peak))).max())
 
 
-def _session(name: str, data: bytes) -> Any:
-    """Load a graph and hold its names, types and dynamic axes against its signature."""
+def session_of(data: bytes, signature: GraphSignature, *, threads: int = 0) -> Any:
+    """Load a graph and hold its names, types and axes against its signature.
+
+    Raises:
+        ExportError: It does not load, or has others.
+    """
+    name = signature.name
     try:
-        session = onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ExportError(f"ONNX Runtime cannot load {name}: {error}") from error
-    signature = GRAPHS[name]
     types = {"float32": "tensor(float)", "int32": "tensor(int32)"}
     for kind, held, expected in (
         ("inputs", session.get_inputs(), signature.inputs),
         ("outputs", session.get_outputs(), signature.outputs),
     ):
-        found = [
-            [value.name, value.type, [dim if isinstance(dim, str) else None for dim in value.shape]] for value in held
-        ]
+        found = [[value.name, value.type, list(value.shape)] for value in held]
         wanted = [[value.name, types[value.dtype], list(value.dims)] for value in expected]
         if found != wanted:
             raise ExportError(f"{name} has {kind} {json.dumps(found)}; expected {json.dumps(wanted)}")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from apcodec_deploy.bundle import GRAPHS, Bundle, GraphSignature, TensorSignature, fixed_size
-from apcodec_deploy.engines.manifest import FUSED
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.signatures import GraphSignature, TensorSignature
 from apcodec_deploy.spec import ModelSpec
 from apcodec_serving.configs import Config, Files, Placement
 from apcodec_serving.interface import ANY, AUDIO, CODES, DECODE, ENCODE, audio, codes
@@ -24,11 +24,11 @@ def plain_models(bundle: Bundle, placement: Placement, precision: str) -> tuple[
     Raises:
         BundleError: The bundle has no graphs of that precision, or a damaged one.
     """
-    configs = {_model(graph.name): _graph_config(graph, bundle.spec, placement) for graph in GRAPHS.values()}
+    configs = {_model(graph.name): _graph_config(graph, placement) for graph in bundle.spec.graphs.values()}
     into, out = audio().config(), codes(bundle.spec).config()
-    configs[ENCODE] = _ensemble(ENCODE, "encode", into, out, placement)
-    configs[DECODE] = _ensemble(DECODE, "decode", out, into, placement)
-    files = {f"{_model(name)}/1/model.onnx": bundle.graph(name, precision) for name in GRAPHS}
+    configs[ENCODE] = _ensemble(ENCODE, "encode", bundle.spec, into, out, placement)
+    configs[DECODE] = _ensemble(DECODE, "decode", bundle.spec, out, into, placement)
+    files = {f"{_model(name)}/1/model.onnx": bundle.graph(name, precision) for name in bundle.spec.graphs}
     # Triton wants a folder for the version of an ensemble, too; Git and object stores keep no empty one.
     return configs, {**files, **{f"{name}/1/.ensemble": b"" for name in (ENCODE, DECODE)}}
 
@@ -37,9 +37,9 @@ def _model(graph: str) -> str:
     return f"apcodec_{graph}"
 
 
-def _graph_config(graph: GraphSignature, spec: ModelSpec, placement: Placement) -> Config:
+def _graph_config(graph: GraphSignature, placement: Placement) -> Config:
     def tensor(value: TensorSignature) -> Config:
-        dims = [ANY if name else fixed_size(value.name, spec) for name in value.dims[1:]]
+        dims = [ANY if isinstance(dim, str) else dim for dim in value.dims[1:]]
         return {"name": value.name, "data_type": _TYPES[value.dtype], "dims": dims}
 
     return {
@@ -52,7 +52,7 @@ def _graph_config(graph: GraphSignature, spec: ModelSpec, placement: Placement) 
     }
 
 
-def _ensemble(name: str, direction: str, into: Config, out: Config, placement: Placement) -> Config:
+def _ensemble(name: str, direction: str, spec: ModelSpec, into: Config, out: Config, placement: Placement) -> Config:
     def names(values: tuple[TensorSignature, ...]) -> dict[str, str]:
         return {value.name: _ENDS.get(value.name, value.name) for value in values}
 
@@ -60,10 +60,10 @@ def _ensemble(name: str, direction: str, into: Config, out: Config, placement: P
         {
             "model_name": _model(graph),
             "model_version": -1,
-            "input_map": names(GRAPHS[graph].inputs),
-            "output_map": names(GRAPHS[graph].outputs),
+            "input_map": names(spec.graphs[graph].inputs),
+            "output_map": names(spec.graphs[graph].outputs),
         }
-        for graph in FUSED[direction]
+        for graph in spec.chains[direction]
     ]
     return {
         "name": name,

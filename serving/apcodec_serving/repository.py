@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apcodec_deploy.backends.base import CUDA, ONNXRUNTIME, BackendOptions
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.errors import DeviceError, OutputError, ServingError
+from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.files import folder_written_whole
 from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.precision import AUTO, FLOAT32

@@ -20,14 +20,15 @@ from apcodec_benchmarks import models, unfolded
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
 from apcodec_benchmarks.models import Model, model_of, plain_export
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli.main import app
 from apcodec_deploy.errors import BundleError, CheckpointError, MissingDependencyError
+from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.proof import FILES
 from apcodec_export import exporting, network
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
-from apcodec_export.graphs import REDUCED
 
+REDUCED = ("encoder", "decoder")
 UNPROVEN = "the graphs were not compared with PyTorch: for timing only"
 
 
@@ -83,7 +84,11 @@ def made(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         patch.setattr(
             exporting, "to_onnx", lambda graph, _: onnx.load_from_string(embedded.graph(graph.signature.name))
         )
-        patch.setattr(exporting, "integer_graphs", lambda *_: {name: embedded.graph(name, "int8") for name in REDUCED})
+        patch.setattr(
+            exporting,
+            "integer_graphs",
+            lambda *_: {name: embedded.graph(name, "int8") for name in REDUCED},
+        )
         return made_of(golden, tmp_path_factory.mktemp("models") / "made")
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import apcodec_deploy
-from apcodec_deploy.bundle import GRAPHS, MANIFEST, Bundle
+from apcodec_deploy.bundle import MANIFEST, Bundle
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.families import GRAPHS
 
 
 @pytest.fixture

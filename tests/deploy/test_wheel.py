@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import apcodec_deploy
-from apcodec_deploy.bundle import GRAPHS
+from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.proof import FILES
 
 ROOT = Path(__file__).parents[2]

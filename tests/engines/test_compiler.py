@@ -186,3 +186,14 @@ def test_shapes_of_inputs_follow_from_batches_and_latents(demo: Bundle) -> None:
     assert found["quantizer"] == {"latent": [[1, 32, 1], [2, 32, 5], [3, 32, 9]]}
     assert found["dequantizer"] == {"codes": [[1, 4, 1], [2, 4, 5], [3, 4, 9]]}
     assert found["istft"]["imag"] == [[1, 513, 8], [2, 513, 40], [3, 513, 72]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_graphs_with_state_are_parsed_and_built(compiler: Compiler, streamable_bundle: Path, precision: str) -> None:
+    bundle = Bundle.open(streamable_bundle)
+    profile = resolve("tiny", TINY, bundle.spec)
+    streaming = replace(compiler, spec=bundle.spec, identity=replace(compiler.identity, profile=profile))
+    for network in networks(bundle, precision, parts=False):
+        streaming.run(network, lambda share: None)
+        assert (streaming.work / "engine").stat().st_size > 10_000

@@ -15,7 +15,7 @@ from apcodec_deploy.ort import onnxruntime
 from apcodec_export import integers
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.precision import INTEGER
-from apcodec_export.graphs import REDUCED, layer_paths
+from apcodec_export.forms import layer_paths
 from apcodec_export.integers import IntegerJudgement, integer_graphs, judge_integers
 from apcodec_export.quantization import quantized
 
@@ -75,7 +75,7 @@ def test_a_product_that_is_not_there_is_named(linear: onnx.ModelProto) -> None:
 def integer(unpublished_bundle: Path) -> dict[str, bytes]:
     """The 8-bit graphs of a small network, as its export made them."""
     bundle = Bundle.open(unpublished_bundle)
-    return {name: bundle.graph(name, INTEGER.name) for name in REDUCED}
+    return {name: bundle.graph(name, INTEGER.name) for name in bundle.spec.reduced}
 
 
 def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:

@@ -24,7 +24,8 @@ from apcodec_deploy.errors import CheckpointError
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
 from apcodec_export.deployed.precision import HALF, INTEGER, PrecisionPlan
-from apcodec_export.graphs import decoder_graph, encoder_graph, graphs, layer_paths, to_onnx
+from apcodec_export.forms import layer_paths
+from apcodec_export.graphs import decoder_graph, encoder_graph, graphs, to_onnx
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig
 from apcodec_export.published import detect, published_config
 

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from apcodec_benchmarks.arithmetic.tensors import GraphTensor, described, tensors_of
-from apcodec_deploy.bundle import GRAPHS, Bundle, GraphSignature
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BenchmarkError
 from apcodec_deploy.precision import BFLOAT16, FLOAT32, INT8
+from apcodec_deploy.signatures import GraphSignature
 
 if TYPE_CHECKING:
     import onnx
 
 Tensors = Mapping[str, GraphTensor]
-
-ENCODING = ("stft", "encoder", "quantizer")
-"""The graphs whose axes follow from a clip's samples; those of the others follow from its latents."""
 
 PRODUCTS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 """Operators that multiply and add, and whose products are counted."""
@@ -143,9 +141,10 @@ def bundle_work(bundle: Bundle, samples: int, precision: str = "float32") -> dic
     encoding = {"batch": 1, **spec.axes_of_audio(samples)}
     decoding = {"batch": 1, **spec.axes_of_codes(spec.latents(samples))}
     held = FLOAT32 if precision in (BFLOAT16, INT8) else precision
+    axes = dict.fromkeys(spec.chains["encode"], encoding) | dict.fromkeys(spec.chains["decode"], decoding)
     return {
-        name: work_of(bundle.graph(name, held), encoding if name in ENCODING else decoding, signature=signature)
-        for name, signature in GRAPHS.items()
+        name: work_of(bundle.graph(name, held), axes[name], signature=signature)
+        for name, signature in spec.graphs.items()
     }
 
 

@@ -20,7 +20,7 @@ from apcodec_deploy.errors import BenchmarkError
 if TYPE_CHECKING:
     import onnx
 
-    from apcodec_deploy.bundle import GraphSignature
+    from apcodec_deploy.signatures import GraphSignature
 
 KNOWN_ELEMENTS = 1024
 """Tensors up to this size are computed where all that they depend on is known: shapes, axes, pads, indices."""
@@ -101,7 +101,7 @@ def _inputs(
         dims = value.type.tensor_type.shape.dim
         names: Iterable[str | None] = [dim.dim_param or None for dim in dims]
         if signature is not None:
-            names = signature.inputs[place].dims
+            names = [dim if isinstance(dim, str) else None for dim in signature.inputs[place].dims]
         fixed = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
         try:
             shape = tuple(_size(name, size, axes) for name, size in zip(names, fixed, strict=True))

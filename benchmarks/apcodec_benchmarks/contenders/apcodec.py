@@ -14,7 +14,7 @@ from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.backends.base import CPU, BackendOptions
 from apcodec_deploy.backends.choice import create
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.backends.openvino import OpenVinoBackend
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
@@ -81,7 +81,7 @@ class ApcodecContender:
             "tensorrt": "TensorRT",
             "openvino": f"openvino {_version('openvino')}",
         }
-        windows = "whole clips" if self._window == "whole" else f"windows of {self._seconds:.2f} s"
+        windows = codec.layout(self._window).title(codec.latent_rate)
         label = settings.options.get("label")
         return Facts(
             title=", ".join(["APCodec", *([str(label)] if label else []), self._kind, windows]),
@@ -111,10 +111,6 @@ class ApcodecContender:
         if backend.name == "openvino":
             return "OpenVINO" if backend.precision == FLOAT32 else f"OpenVINO {SHORT[backend.precision]}"
         return "TensorRT" if backend.name == "tensorrt" else "ONNX Runtime"
-
-    @property
-    def _seconds(self) -> float:
-        return self.codec.layout(self._window).core / self.codec.latent_rate
 
     def upload(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         return audio
@@ -167,14 +163,16 @@ class ApcodecContender:
         return sum(each.shape[1] for each in codec.decode_stream(iter(codes), header))
 
     def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
-        """The six graphs one by one, on the clip as one piece; TensorRT does not run them apart."""
+        """The graphs one by one, on the clip as one piece; TensorRT does not run them apart."""
         backend = self.codec.backend
         if not isinstance(backend, OnnxRuntimeBackend | OpenVinoBackend):
             return
-        values: Any = audio
-        for direction in (ENCODE, DECODE):
-            for name, outputs in backend.steps(direction, values):
-                values = outputs
+        spec = self.codec.spec
+        missing = spec.axes_of_audio(audio.shape[1])["samples"] - audio.shape[1]
+        rows: Any = np.pad(audio, ((0, 0), (0, missing)))
+        for direction, names in backend.chains.items():
+            for name, outputs in backend.steps(names, (rows, *spec.start(direction, len(audio)))):
+                rows = outputs[0]
                 yield name
 
     def work(self, samples: int) -> Mapping[str, tuple[float, float]]:
@@ -236,7 +234,7 @@ def _arithmetic(bundle: Bundle, network: NetworkConfig, precision: str) -> str:
     frames = round(spec.latent_rate) * spec.ratio
     before = sum(published_products(network, frames).values())
     counted = bundle_work(bundle, frames * spec.hop_size - 1, precision)
-    after = sum(counted[name].products for name in ("encoder", "decoder"))
+    after = sum(counted[name].products for name in spec.reduced)
     return (
         f"{before / 1e9:.4g} GFLOP for {frames} frames in the convolutions and products of encoder and decoder as "
         f"published, {after / 1e9:.4g} as exported"

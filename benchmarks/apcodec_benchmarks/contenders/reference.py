@@ -16,7 +16,7 @@ from apcodec_benchmarks.contenders.pytorch import PyTorchContender
 from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import ApcodecError, ContenderError
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
-from apcodec_export.model.transforms import Istft, Stft
+from apcodec_export.model.causal import transforms
 from apcodec_export.network import PUBLISHED_48K
 
 RANDOM = "random"
@@ -45,7 +45,7 @@ class PyTorchReference(PyTorchContender):
         super().__init__(settings)
         checkpoint = checkpoint_of(settings)
         self.spec = checkpoint.network.spec()
-        self.stft, self.istft = Stft(self.spec).to(self.device), Istft(self.spec).to(self.device)
+        self.stft, self.istft = (each.to(self.device) for each in transforms(self.spec))
         # The transforms and the code search stay in float32, as they do in our graphs.
         self.quantizer = checkpoint.encoder.quantizer.to(self.device)
         self.encoder, self.decoder = (each.to(self.device) for each in (checkpoint.encoder, checkpoint.decoder))

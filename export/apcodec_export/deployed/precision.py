@@ -91,3 +91,11 @@ is a few per cent of the work and stands next to the codes. Three exceptions wer
 first and last products of the amplitude change 9 and 6 % of the codes by themselves, as much as all others together: a
 log-amplitude spans too wide a range for one scale. In the decoder's amplitude, what GRN has sharpened does, and its
 error is heard as level."""
+STREAM_INTEGER = PrecisionPlan(
+    name="int8",
+    float32=(
+        *("*.stream", "*.depthwise", "encode.latent", "*_down", "encode.amplitude_input"),
+        *("decode.front.*", "decode.heads.*_out"),
+    ),
+)
+"""The plan of ``encode.int8.onnx`` and ``decode.int8.onnx``, likewise."""

@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from apcodec_benchmarks.arithmetic.graphs import Work, bundle_work, work_of
 from apcodec_benchmarks.arithmetic.published import published_products
 from apcodec_benchmarks.arithmetic.tensors import tensors_of
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BenchmarkError
+from apcodec_deploy.families import GRAPHS
 from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.layers import GlobalResponse, Product
 from apcodec_export.graphs import graphs
@@ -182,12 +183,12 @@ def test_what_cannot_be_counted_is_an_error(node: onnx.NodeProto, axes: dict[str
 
 def test_a_graph_of_another_size_than_asked_for_is_an_error() -> None:
     fixed = model_of([helper.make_node("Log", ["x"], ["y"])], {"x": [1, 7, 150]}, {})
-    signature = GRAPHS["quantizer"]
+    signature = PUBLISHED_48K.spec().graphs["quantizer"]
     assert work_of(fixed, {"batch": 1, "latents": 150}, signature=signature).pointwise == 7 * 150
     with pytest.raises(BenchmarkError, match="latents is fixed there, but 151 was asked for"):
         work_of(fixed, {"batch": 1, "latents": 151}, signature=signature)
     with pytest.raises(BenchmarkError, match="the graph has 1 inputs; encoder takes logamp, phase"):
-        work_of(fixed, {"batch": 1, "frames": 150}, signature=GRAPHS["encoder"])
+        work_of(fixed, {"batch": 1, "frames": 150}, signature=PUBLISHED_48K.spec().graphs["encoder"])
 
 
 @pytest.mark.parametrize("frames", [FRAMES, FRAMES + 1])
@@ -212,7 +213,7 @@ def test_exported_products_are_what_pytorch_counts_of_the_deployed_network(
     axes = {"batch": 1, "frames": FRAMES, "latents": latents}
     inputs = {"encoder": (spectrum, spectrum), "decoder": (torch.zeros(1, network.latent_dim, latents),)}
     for name, tensors in inputs.items():
-        work = work_of(onnx.load(unpublished_bundle / f"{name}.onnx"), axes, signature=GRAPHS[name])
+        work = work_of(onnx.load(unpublished_bundle / f"{name}.onnx"), axes, signature=network.spec().graphs[name])
         assert work.products == flops(made[name].module, *tensors)
         layers = {path for path, layer in made[name].module.named_modules() if isinstance(layer, Product)}
         assert layers <= set(work.by_layer)
@@ -232,7 +233,7 @@ def test_every_tensor_has_the_shape_and_type_that_a_run_gives_it(demo: Bundle, n
     if name == "stft":
         axes = {"batch": 2, "samples": 6439}
     model = onnx.load_from_string(demo.graph(name))
-    tensors = tensors_of(model, axes, GRAPHS[name])
+    tensors = tensors_of(model, axes, demo.spec.graphs[name])
     made = [output for node in model.graph.node for output in node.output if output]
     model.graph.ClearField("output")
     model.graph.output.extend(helper.make_empty_tensor_value_info(output) for output in made)

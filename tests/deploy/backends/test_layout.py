@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.layout import channels_first
-from apcodec_deploy.bundle import GRAPHS, Bundle, fixed_size
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.ov import import_openvino
 
 LATENTS = 13
@@ -25,10 +25,7 @@ def inputs(bundle: Bundle, part: str, *, batch: int) -> dict[str, NDArray[np.flo
     rng = np.random.default_rng(3)
     sizes = {"batch": batch, "frames": LATENTS * bundle.spec.ratio, "latents": LATENTS}
     return {
-        value.name: rng.normal(
-            size=[sizes[dim] if dim else fixed_size(value.name, bundle.spec) for dim in value.dims]
-        ).astype(np.float32)
-        for value in GRAPHS[part].inputs
+        value.name: rng.normal(size=value.shape(sizes)).astype(np.float32) for value in bundle.spec.graphs[part].inputs
     }
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend, Placement, cuda, open_cuda
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend, Placement, cuda, open_cuda
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.families import DECODE, ENCODE, GRAPHS
 from apcodec_deploy.machine import available_cpus
 
 

@@ -17,11 +17,12 @@ from apcodec_deploy.audio.reference import reference_signals
 from apcodec_deploy.backends import openvino
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create
-from apcodec_deploy.backends.onnxruntime import DECODE, ENCODE, OnnxRuntimeBackend
+from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.backends.openvino import OpenVinoBackend, candidates, capabilities, open_openvino
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import load
 from apcodec_deploy.errors import BackendError, BundleError
+from apcodec_deploy.families import DECODE, ENCODE
 
 pytestmark = pytest.mark.processor
 WINDOW = 418
@@ -116,7 +117,7 @@ def test_a_precision_that_changes_many_codes_is_not_taken_unasked(
 def test_steps_are_the_six_graphs(demo: Bundle, speech: NDArray[np.float32]) -> None:
     backend = open_openvino(demo, precision="float32")
     seen: list[str] = []
-    values: Any = speech
+    values: Any = (speech,)
     for direction in (ENCODE, DECODE):
         steps = list(backend.steps(direction, values))
         seen += [name for name, _ in steps]

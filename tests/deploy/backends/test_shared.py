@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.errors import BackendError, DeviceError
+from apcodec_deploy.spec import State
 
 
 class Doubling:
@@ -40,6 +41,9 @@ class Doubling:
         self.shapes.append(codes.shape)
         halved: NDArray[np.float32] = codes.astype(np.float32) / 2
         return halved
+
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         self.prepared.append((encode, decode))

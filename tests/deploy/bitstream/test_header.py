@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from apcodec_deploy.bitstream.header import HEADER_BYTES, TRAILER_BYTES, Header
 from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
 
 FIELDS: dict[str, tuple[str, Any]] = {
@@ -66,17 +67,20 @@ def headers(draw: st.DrawFn) -> Header:
     at_model_rate = max(1, floor(Fraction(samples * model_rate, sample_rate) + Fraction(1, 2)))
     channels = draw(st.integers(1, 65535))
     core = draw(st.integers(0, 2**32 - 1))
+    windows = WindowLayout(core, draw(st.integers(1, 65535))) if core else WindowLayout(0, 0)
+    layout = draw(st.just(windows) | st.builds(StreamLayout, st.integers(0, 65535)))
+    stream = isinstance(layout, StreamLayout)
     return Header(
         fingerprint=draw(st.binary(min_size=8, max_size=8)).hex(),
         sample_rate=sample_rate,
         model_rate=model_rate,
         channels=channels,
         samples=samples,
-        latents=at_model_rate // unit + 1,
+        latents=-(-(at_model_rate + layout.delay) // unit) if stream else at_model_rate // unit + 1,
         codebooks=draw(st.integers(1, 255)),
         bits_per_code=draw(st.integers(1, 15)),
         samples_per_latent=unit,
-        layout=WindowLayout(core, draw(st.integers(1, 65535))) if core else WindowLayout(0, 0),
+        layout=layout,
         one_dimensional=channels == 1 and draw(st.booleans()),
         chunk_latents=draw(st.integers(1, 2**20)),
         trailer=draw(st.booleans()),
@@ -108,6 +112,15 @@ def test_flags_are_packed_as_documented(header: Header) -> None:
     assert replace(mono, trailer=True).to_bytes() == by_hand(channels=1, flags=3, samples=0, latents=0)
 
 
+def test_a_stream_is_packed_as_documented(header: Header) -> None:
+    stream = replace(header, sample_rate=44100, channels=2, samples=441000, latents=1501, layout=StreamLayout(280))
+    assert stream.to_bytes() == by_hand(flags=4, context=280, core=0)
+    with pytest.raises(BitstreamError, match="one stream, and windows of 7 latents"):
+        Header.from_bytes(by_hand(flags=4, core=7))
+    with pytest.raises(BitstreamError, match="441000 samples and 1501 latents; they need 1500"):
+        replace(stream, layout=StreamLayout(0))
+
+
 def test_the_trailer_is_packed_as_documented(stereo: Header) -> None:
     assert replace(stereo, trailer=True).trailer_bytes() == trailer_by_hand(441000, 1501)
     assert len(trailer_by_hand(441000, 1501)) == TRAILER_BYTES == 20
@@ -136,7 +149,7 @@ def test_another_version_is_refused_even_if_its_header_is_checked_differently(ve
         Header.from_bytes(by_hand(version=version)[:52] + b"1234")
 
 
-@pytest.mark.parametrize("flags", [4, 8, 0x100, 0x8000])
+@pytest.mark.parametrize("flags", [8, 0x10, 0x100, 0x8000])
 def test_an_unknown_flag_is_refused(flags: int) -> None:
     with pytest.raises(BitstreamError, match="unknown flags"):
         Header.from_bytes(by_hand(flags=flags))

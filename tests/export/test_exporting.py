@@ -205,7 +205,7 @@ def test_a_failed_verification_leaves_nothing_behind(
 def test_a_full_disk_leaves_no_part_of_a_bundle(
     prepared: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "write_text", _disk_full)
+    monkeypatch.setattr(Path, "write_bytes", _disk_full)
     with pytest.raises(OutputError, match="bundle cannot be written: No space left on device"):
         prepared(tmp_path / "bundle")
     assert not _snapshot(tmp_path)
@@ -221,7 +221,7 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(
         prepared(tmp_path / "bundle", overwrite=True)
     assert _snapshot(tmp_path) == before
     with monkeypatch.context() as patch, pytest.raises(OutputError):
-        patch.setattr(Path, "write_text", _disk_full)
+        patch.setattr(Path, "write_bytes", _disk_full)
         prepared(tmp_path / "bundle", overwrite=True)
     assert _snapshot(tmp_path) == before
 

@@ -28,10 +28,24 @@ import pytest
 from filelock import FileLock
 from import_graph import PACKAGES, ROOT
 
+from apcodec_deploy.backends.base import ONNXRUNTIME, BackendOptions
+from apcodec_deploy.bundle import Bundle
+from apcodec_serving.profiles import PROFILES
+from apcodec_serving.repository import ServingOptions, write_repository
+
 SERVER = "nvidia-pytriton==0.7.0"
 """Triton 2.51, with its Python backend for Python 3.8 to 3.13."""
 COMPUTES = ("onnxruntime", "soundfile", "soxr", "platformdirs")
 START_SECONDS = 60.0
+
+
+def repository(folder: Path) -> Path:
+    """A repository of the embedded model: two instances of one thread each, for at most a minute of audio."""
+    options = ServingOptions(
+        profile=PROFILES["balanced"], backend=BackendOptions(name=ONNXRUNTIME, threads=1), max_seconds=60.0
+    )
+    write_repository(Bundle.embedded(), folder, options)
+    return folder
 
 
 def environment() -> Path:

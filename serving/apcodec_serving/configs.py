@@ -31,12 +31,16 @@ class Placement:
     gpus: tuple[int, ...] | None
 
     def config(self) -> Config:
-        """Instances, batches and queue, as every model that computes has them."""
+        """Instances, batches and queue, as every model that computes has them.
+
+        On a CPU a batch computes no faster than its requests one by one, and they would wait for each other: every
+        request goes to the next instance that is free.
+        """
         profile = self.profile
         if self.gpus is None:
             group: dict[str, Any] = {"kind": "KIND_CPU", "count": max(1, self.cpus // self.threads)}
-        else:
-            group = {"kind": "KIND_GPU", "count": profile.gpu_instances, "gpus": list(self.gpus)}
+            return {"max_batch_size": profile.rows, "instance_group": [group]}
+        group = {"kind": "KIND_GPU", "count": profile.gpu_instances, "gpus": list(self.gpus)}
         queue = {"max_queue_delay_microseconds": profile.delay_us}
         batching = {"dynamic_batching": queue} if profile.delay_us else {}
         return {"max_batch_size": profile.rows, "instance_group": [group], **batching}

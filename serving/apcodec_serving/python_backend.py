@@ -30,7 +30,8 @@ class _Model:
         config = json.loads(args["model_config"])
         settings = Settings.read({name: value["string_value"] for name, value in config["parameters"].items()})
         self._inputs = [tensor["name"] for tensor in config["input"]]
-        self._codec = settings.load()
+        gpu = args["model_instance_kind"] == "GPU"
+        self._codec = settings.load(f"cuda:{args['model_instance_device_id']}" if gpu else None)
         self._service = type(self).service(self._codec, settings.limits)
         self._service.warm_up()
         triton.Logger.log_info(f"{config['name']}: {self._codec!r}: {self._codec.backend.reason}")

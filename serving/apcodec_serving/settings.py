@@ -63,8 +63,11 @@ class Settings:
         """How requests are coded."""
         return Limits(window=self.window or None, seconds=float(self.max_seconds))
 
-    def load(self) -> apcodec_deploy.Codec:
+    def load(self, device: str | None = None) -> apcodec_deploy.Codec:
         """The codec.
+
+        Args:
+            device: Where it runs; None takes its own.
 
         Raises:
             ModelMismatchError: Another model is at the bundle's path by now.
@@ -79,7 +82,7 @@ class Settings:
         return apcodec_deploy.load(
             self.bundle or None,
             self.backend,
-            device=self.device,
+            device=device or self.device,
             precision=self.precision,
             threads=int(self.threads),
             engines=self.engines or None,

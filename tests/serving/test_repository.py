@@ -56,11 +56,11 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    ("profile", "instances", "threads", "rows", "delay"),
-    [("latency", 1, 8, 8, 0), ("balanced", 2, 4, 16, 1000), ("throughput", 8, 1, 64, 10_000)],
+    ("profile", "instances", "threads", "rows"),
+    [("latency", 1, 8, 8), ("balanced", 2, 4, 16), ("throughput", 8, 1, 64)],
 )
 def test_profiles_divide_the_cpus(
-    profile: str, instances: int, threads: int, rows: int, delay: int, cpus: int, tmp_path: Path
+    profile: str, instances: int, threads: int, rows: int, cpus: int, tmp_path: Path
 ) -> None:
     answer = apcodec_triton(tmp_path / "models", "--profile", profile, "--device", "cpu")
     assert answer.exit_code == 0, answer.output
@@ -72,19 +72,25 @@ def test_profiles_divide_the_cpus(
         (group,) = config.instance_group
         assert (group.kind, group.count) == (model_config_pb2.ModelInstanceGroup.KIND_CPU, instances)
         assert config.max_batch_size == rows
-        assert config.HasField("dynamic_batching") == (delay > 0)
-        assert config.dynamic_batching.max_queue_delay_microseconds == delay
+        assert not config.HasField("dynamic_batching")
         assert config.parameters["threads"].string_value == str(threads)
         assert [each.allow_ragged_batch for each in config.input] == [-1 in each.dims for each in config.input]
 
 
-@pytest.mark.parametrize(("device", "gpus"), [("cuda", [0]), ("cuda:1", [1])])
-def test_a_gpu_has_the_instances_of_the_profile(device: str, gpus: list[int], tmp_path: Path) -> None:
-    assert apcodec_triton(tmp_path / "models", "--profile", "throughput", "--device", device).exit_code == 0
+@pytest.mark.parametrize(
+    ("profile", "device", "gpus", "instances", "delay"),
+    [("latency", "cuda", [0], 1, 0), ("balanced", "cuda:1", [1], 1, 1000), ("throughput", "cuda:2", [2], 2, 10_000)],
+)
+def test_a_gpu_has_the_instances_and_batches_of_the_profile(
+    profile: str, device: str, gpus: list[int], instances: int, delay: int, tmp_path: Path
+) -> None:
+    assert apcodec_triton(tmp_path / "models", "--profile", profile, "--device", device).exit_code == 0
     for config in configs(tmp_path / "models").values():
         (group,) = config.instance_group
-        assert (group.kind, group.count) == (model_config_pb2.ModelInstanceGroup.KIND_GPU, 2)
+        assert (group.kind, group.count) == (model_config_pb2.ModelInstanceGroup.KIND_GPU, instances)
         assert list(group.gpus) == gpus
+        assert config.HasField("dynamic_batching") == (delay > 0)
+        assert config.dynamic_batching.max_queue_delay_microseconds == delay
 
 
 def test_all_gpus_serve_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

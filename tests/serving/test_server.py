@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,46 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from triton_server import TritonServer
+from triton_server import TritonServer, repository
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-import apcodec_deploy
 from apcodec_deploy import Codec
-from apcodec_deploy.backends.base import ONNXRUNTIME, BackendOptions
 from apcodec_deploy.bundle import Bundle
-from apcodec_serving.profiles import PROFILES
-from apcodec_serving.repository import ServingOptions, write_repository
 
 pytestmark = pytest.mark.slow
 Arrays = dict[str, NDArray[Any]]
 Ask = Callable[..., Arrays]
 TYPES = {"AUDIO": "FP32", "CODES": "INT32", "SAMPLES": "INT64", "SAMPLE_RATE": "INT32", "FINGERPRINT": "BYTES"}
-MAX_SECONDS = 60.0
-DONE = "nv_inference_request_success"
-
-
-def repository(folder: Path, bundle: Bundle | None = None) -> Path:
-    """Two instances of one thread each."""
-    options = ServingOptions(
-        profile=PROFILES["balanced"], backend=BackendOptions(name=ONNXRUNTIME, threads=1), max_seconds=MAX_SECONDS
-    )
-    write_repository(bundle or Bundle.embedded(), folder, options)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("server")
-    with TritonServer(repository(folder / "models"), folder / "log") as started:
-        yield started.wait()
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[Codec]:
-    """The codec as the server has it."""
-    with apcodec_deploy.load(backend=ONNXRUNTIME, threads=1) as codec:
-        yield codec
 
 
 def grpc_input(name: str, array: NDArray[Any]) -> Any:
@@ -132,17 +104,18 @@ def test_clients_that_vanish_harm_nobody(server: TritonServer, alone: Codec) -> 
     for sent in (request[:1000], request):  # in the middle of a request, and before the answer
         with socket.create_connection(("127.0.0.1", server.http)) as client:
             client.sendall(head.encode() + sent)
-    before = server.metric(DONE, "apcodec_encode")
     with grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}") as leaver:
         audio = [grpc_input("AUDIO", np.full((1, 240_000), 0.1, np.float32))]
         calls = [leaver.async_infer("apcodec_encode", audio, lambda result, error: None) for _ in range(20)]
         time.sleep(0.2)
         for call in calls:
             call.cancel()
+    begun = time.monotonic()
     still_right(server, alone)
-    while server.metric("nv_inference_pending_request_count", "apcodec_encode"):
-        time.sleep(0.05)
-    assert server.metric(DONE, "apcodec_encode") - before < len(calls)  # most of them, nobody waited for
+    answered = time.monotonic()
+    alone.encode(np.full(240_000, 0.1, np.float32))
+    # The answer comes after what was being computed. All 20 requests would take ten times as long on two instances.
+    assert answered - begun < 5 * (time.monotonic() - answered)
 
 
 ZEROS = np.zeros((1, 4, 10), np.int32)
@@ -199,16 +172,17 @@ def test_a_server_answers_as_soon_as_it_is_ready_and_drains_when_it_is_stopped(
         with ThreadPoolExecutor(6) as pool:
             clips = [speech[start : start + 96_000] for start in range(0, 60_000, 10_000)]
             answers = [pool.submit(over_grpc, server, "apcodec_encode", AUDIO=clip[None]) for clip in clips]
-            while not (accepted := server.metric("nv_inference_pending_request_count", "apcodec_encode")):
-                assert not all(answer.done() for answer in answers)
+            accepted = 0.0
+            while accepted < len(clips) - 2 and not any(answer.done() for answer in answers):  # two are computed
+                accepted = server.metric("nv_inference_pending_request_count", "apcodec_encode")
             server.process.send_signal(signal.SIGTERM)
             answered = 0
             for clip, answer in zip(clips, answers, strict=True):
                 if (error := answer.exception()) is not None:  # it came after the signal
-                    assert "Server is stopping" in str(error) or "UNAVAILABLE" in str(error)
+                    assert re.search("Server is stopping|no available versions|UNAVAILABLE", str(error))
                     continue
                 np.testing.assert_array_equal(answer.result()["CODES"][0], alone.encode(clip).codes[0])
                 answered += 1
-        assert answered >= accepted
+        assert answered >= max(accepted, 1)
         assert server.process.wait(30) == 0
         assert not server.ready()

@@ -7,13 +7,16 @@ for private recordings does not; who wants it sets ``ORT_DISABLE_TELEMETRY=0``. 
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["onnxruntime", "session_options"]
+__all__ = ["onnxruntime", "preload_cuda", "session_options"]
 _ERRORS_ONLY = 3
 
 
@@ -32,3 +35,13 @@ def session_options(threads: int = 0) -> Any:
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+@cache
+def preload_cuda() -> None:
+    """Load CUDA and cuDNN from the packages that bring them, where the system's loader does not look.
+
+    What is missing ONNX Runtime prints, and its provider does not load then, which is found where it is used.
+    """
+    with redirect_stdout(sys.stderr):
+        onnxruntime.preload_dlls()

@@ -14,95 +14,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soundfile
-import soxr
-from numpy.typing import NDArray
-
+from apcodec_benchmarks.corpus import RATE, Material, from_files, from_memory
 from apcodec_deploy.backends.base import BackendOptions
-from apcodec_deploy.backends.shared import LaneAccount
-from apcodec_deploy.transcoding.conversion import ConversionOptions
-from apcodec_deploy.transcoding.folder import plan_folder
-from apcodec_deploy.transcoding.job import JobOptions, run
-from apcodec_deploy.transcoding.manifest import Manifest
-from apcodec_deploy.transcoding.pipeline import Pipeline, open_pipeline
-from apcodec_deploy.transcoding.record import Settings
-from apcodec_deploy.transcoding.stats import JobStats
-
-RATE = 48_000
-SPEECH = Path(__file__).parents[1] / "examples" / "speech_female_48k.wav"
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A folder of speech.
-
-    Attributes:
-        count: Files.
-        shortest: Seconds of the shortest one.
-        longest: Of the longest; lengths between them are equally frequent.
-        rate: Sampling rate of the files.
-        form: Their format: ``wav`` or ``flac``.
-        channels: In each.
-    """
-
-    count: int
-    shortest: float
-    longest: float
-    rate: int = RATE
-    form: str = "wav"
-    channels: int = 1
-
-    def __str__(self) -> str:
-        length = f"{self.shortest:g}" if self.shortest == self.longest else f"{self.shortest:g} to {self.longest:g}"
-        return f"{self.count} x {length} s, {self.rate} Hz, {self.form}, {self.channels} channel(s)"
-
-    def clip(self, index: int, rate: int) -> NDArray[np.float32]:
-        """The audio of a file (N, C) at a rate, each another part of the example and of another length."""
-        audio, _ = soundfile.read(SPEECH, dtype="float32", always_2d=True)
-        share = (0.618034 * index) % 1.0
-        seconds = self.shortest + share * (self.longest - self.shortest)
-        rolled = np.resize(np.roll(audio, 997 * index, axis=0), (int(seconds * RATE), 1))
-        resampled = rolled if rate == RATE else soxr.resample(rolled, RATE, rate)
-        return np.repeat(resampled, self.channels, axis=1)
-
-    def make(self, folder: Path) -> None:
-        """Write the files."""
-        folder.mkdir()
-        for index in range(self.count):
-            soundfile.write(folder / f"{index:05}.{self.form}", self.clip(index, self.rate), self.rate)
-
-
-def from_files(pipeline: Pipeline, source: Path, out: Path) -> JobStats:
-    """Transcode a folder."""
-    codec, backend = pipeline.codec, pipeline.backend
-    settings = Settings(model=codec.fingerprint, backend=backend.name, precision=backend.precision, to="apc")
-    backend.account = LaneAccount()
-    with Manifest.open(out, settings, fresh=False) as manifest:
-        tasks = plan_folder(source, out, "apc")
-        report = run(codec, tasks, ConversionOptions(form=None), JobOptions(jobs=pipeline.jobs), manifest=manifest)
-    return JobStats(report=report, jobs=pipeline.jobs, lanes=pipeline.lanes, account=backend.account)
-
-
-def from_memory(pipeline: Pipeline, clips: Sequence[NDArray[np.float32]]) -> float:
-    """Seconds that coding the same audio takes from arrays."""
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(pipeline.lanes) as pool:
-        list(pool.map(lambda clip: pipeline.codec.encode(clip).samples, clips))
-    return time.perf_counter() - begun
+from apcodec_deploy.transcoding.pipeline import open_pipeline
 
 
 def compare(options: BackendOptions, material: Material, rounds: int, jobs: int | None) -> None:
     """Both ways in turns."""
     with tempfile.TemporaryDirectory() as name:
         material.make(Path(name) / "in")
-        clips = [material.clip(index, RATE)[:, 0] for index in range(material.count)]
+        clips = [clip[:, 0] for clip in material.clips(RATE)]
         pipeline = open_pipeline(None, options, files=material.count, jobs=jobs)
         with pipeline.codec:
             from_memory(pipeline, clips[:8])

@@ -102,7 +102,7 @@ def _tensorrt(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
 
 
 def _onnxruntime_cuda(bundle: Bundle, options: BackendOptions, reason: str) -> Backend:
-    from apcodec_deploy.backends.onnxruntime import open_cuda
+    from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 
     precision = FLOAT32 if options.precision == AUTO else options.precision
     return open_cuda(

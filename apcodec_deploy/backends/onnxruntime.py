@@ -1,26 +1,29 @@
-"""ONNX Runtime: on the CPU the default everywhere, on CUDA where its GPU build is installed."""
+"""ONNX Runtime, graph by graph: on the CPU the default everywhere, on a GPU for clips of any length."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.card import UNKNOWN_CARD_BATCH, provider_options, tf32_wanted
 from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.machine import available_cpus
-from apcodec_deploy.ort import onnxruntime, session_options
+from apcodec_deploy.ort import onnxruntime, preload_cuda, session_options
 from apcodec_deploy.precision import FLOAT32
 from apcodec_deploy.processor import Processor, this_processor
 from apcodec_deploy.proof import Verdict
 from apcodec_deploy.spec import State
 
+CUDA_PROVIDER = "CUDAExecutionProvider"
 Values = list[Any]
 """What graphs hand to each other: ``OrtValue``s, wherever they are."""
 
@@ -49,13 +52,14 @@ CPU = Placement(provider="CPUExecutionProvider", device="cpu", batch_limit=1)
 
 
 def cuda(index: int = 0) -> Placement:
-    """A GPU.
-
-    Convolutions are chosen by rule, because trying them all is repeated whenever a length changes, which takes longer
-    than the work; and float32 means float32, because TF32 changes codes.
-    """
-    options = {"device_id": str(index), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-    return Placement(provider="CUDAExecutionProvider", options=options, device="cuda", index=index, batch_limit=16)
+    """A GPU of which nothing more is known than its number."""
+    return Placement(
+        provider=CUDA_PROVIDER,
+        options=provider_options(index, tf32=tf32_wanted()),
+        device="cuda",
+        index=index,
+        batch_limit=UNKNOWN_CARD_BATCH,
+    )
 
 
 class OnnxRuntimeBackend:
@@ -159,32 +163,45 @@ class OnnxRuntimeBackend:
             return self._sessions[name]
 
     def _load(self, name: str) -> Any:
-        options = session_options(self._threads)
-        data = self._bundle.graph(name, self.precision)
         place = self._placement
-        try:
-            session = onnxruntime.InferenceSession(data, options, providers=[(place.provider, place.options)])
-        except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load {name} of {self._bundle.path}: {error}") from error
-        if session.get_providers()[0] != place.provider:
-            # It only logs that a provider's library did not load, and goes on on the CPU.
-            raise BackendError(
-                f"{place.provider} did not load, ONNX Runtime would run {name} on {session.get_providers()[0]}; "
-                "'apcodec doctor' tells more"
-            )
-        self._check(name, session)
-        return session
+        return load_session(self._bundle, name, self.precision, self._threads, place.provider, place.options)
 
-    def _check(self, name: str, session: Any) -> None:
-        """Hold a graph's names and sizes against what the bundle says of the model."""
-        signature = self._graphs[name]
-        expected = [(value.name, list(value.dims)) for value in (*signature.inputs, *signature.outputs)]
-        found = [(value.name, list(value.shape)) for value in (*session.get_inputs(), *session.get_outputs())]
-        if found != expected:
-            raise BundleError(
-                f"{name} of {self._bundle.path} has {found}, its model.json says {expected}; "
-                "export the checkpoint again"
-            )
+
+def load_session(
+    bundle: Bundle, name: str, precision: str, threads: int, provider: str, options: Mapping[str, str]
+) -> Any:
+    """A session of one graph of a bundle.
+
+    Raises:
+        BundleError: ONNX Runtime does not take the graph, or it is not what the bundle says of the model.
+        BackendError: The provider did not load.
+    """
+    data = bundle.graph(name, precision)
+    if provider == CUDA_PROVIDER:
+        preload_cuda()
+    try:
+        session = onnxruntime.InferenceSession(data, session_options(threads), providers=[(provider, dict(options))])
+    except Exception as error:
+        raise BundleError(f"ONNX Runtime cannot load {name} of {bundle.path}: {error}") from error
+    if session.get_providers()[0] != provider:
+        # It only logs that a provider's library did not load, and goes on on the CPU.
+        raise BackendError(
+            f"{provider} did not load, ONNX Runtime would run {name} on {session.get_providers()[0]}; "
+            "'apcodec doctor' tells more"
+        )
+    _check(bundle, name, session)
+    return session
+
+
+def _check(bundle: Bundle, name: str, session: Any) -> None:
+    """Hold a graph's names and sizes against what the bundle says of the model."""
+    signature = bundle.spec.graphs[name]
+    expected = [(value.name, list(value.dims)) for value in (*signature.inputs, *signature.outputs)]
+    found = [(value.name, list(value.shape)) for value in (*session.get_inputs(), *session.get_outputs())]
+    if found != expected:
+        raise BundleError(
+            f"{name} of {bundle.path} has {found}, its model.json says {expected}; export the checkpoint again"
+        )
 
 
 def open_cpu(
@@ -204,43 +221,23 @@ def open_cpu(
     if precision != FLOAT32:
         bundle.variant(precision)
     backend = OnnxRuntimeBackend(bundle, precision=precision, threads=threads, reason=reason)
-    return _proved(bundle, backend, this_processor(), unproven=unproven)
+    return proved(bundle, backend, this_processor(), unproven=unproven)
 
 
-def open_cuda(
-    bundle: Bundle,
-    *,
-    index: int = 0,
-    precision: str = FLOAT32,
-    threads: int | None = None,
-    reason: str = "asked for",
-    unproven: bool = False,
-) -> OnnxRuntimeBackend:
-    """ONNX Runtime on a GPU, proven to be there: the smallest graph is loaded on it.
+class _Provable(Backend, Protocol):
+    verdict: Verdict | None
+
+
+_Proven = TypeVar("_Proven", bound=_Provable)
+
+
+def proved(bundle: Bundle, backend: _Proven, processor: Processor | None, *, unproven: bool) -> _Proven:
+    """The backend, once a reduced precision has met the bundle's proof.
 
     Raises:
-        BackendError: The installed ONNX Runtime has no CUDA, CUDA does not load, or the precision misses the bundle's
-            proof on this GPU.
-        BundleError: The bundle has no graphs of that precision, or no proof.
+        BackendError: It does not meet it.
+        BundleError: There is no proof.
     """
-    held = onnxruntime.get_available_providers()
-    placement = cuda(index)
-    if placement.provider not in held:
-        raise BackendError(
-            f"the installed ONNX Runtime {onnxruntime.__version__} has {', '.join(held)} only; to get CUDA: "
-            "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        )
-    backend = OnnxRuntimeBackend(bundle, placement=placement, precision=precision, threads=threads, reason=reason)
-    if precision != FLOAT32:
-        bundle.variant(precision)
-    backend.probe()
-    return _proved(bundle, backend, None, unproven=unproven)  # which GPU it is, ONNX Runtime does not tell
-
-
-def _proved(
-    bundle: Bundle, backend: OnnxRuntimeBackend, processor: Processor | None, *, unproven: bool
-) -> OnnxRuntimeBackend:
-    """The backend, once a reduced precision has met the bundle's proof."""
     if backend.precision != FLOAT32 and not unproven:
         try:
             backend.verdict = proven(

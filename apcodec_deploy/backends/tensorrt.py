@@ -1,42 +1,29 @@
-"""TensorRT: engines made by ``apcodec build``, on an NVIDIA GPU.
-
-Threads: any number may call at once. They take turns, since the engines share one working memory and one stream;
-reading, resampling and writing of other files go on meanwhile. Free a backend with ``close`` and not by dropping it:
-CUDA's memory can only be freed where the GPU is current.
-"""
+"""TensorRT: engines made by ``apcodec build``, on an NVIDIA GPU."""
 
 from __future__ import annotations
 
-import atexit
 import logging
-import threading
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.pipelined import PipelinedBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Gpu, Memory
 from apcodec_deploy.cuda.opening import open_device
-from apcodec_deploy.cuda.streams import Streams
 from apcodec_deploy.engines.flavour import TensorRT, flavour_named
 from apcodec_deploy.engines.loaded import LoadedEngine
-from apcodec_deploy.engines.pipeline import SLOTS, Axes, Pipeline
+from apcodec_deploy.engines.pipeline import SLOTS, Pipeline
 from apcodec_deploy.engines.store import StoredSet, sets_of, stored_sets
 from apcodec_deploy.errors import ApcodecError, EngineError
-from apcodec_deploy.forks import abandon, refusal, watch
+from apcodec_deploy.forks import abandon
 from apcodec_deploy.precision import AUTO, FLOAT32
-from apcodec_deploy.spec import State
 
 _log = logging.getLogger(__name__)
 
 
-class TensorRTBackend:
+class TensorRTBackend(PipelinedBackend):
     """Runs a set of engines; each direction is loaded when it is first needed."""
 
     name = "tensorrt"
@@ -65,82 +52,15 @@ class TensorRTBackend:
             EngineError: It was built from other graphs, by another version, or for another GPU.
         """
         require_fit(bundle, stored, tensorrt, device.gpu)
-        identity = stored.manifest.identity
-        self.reason = reason
-        self.precision = stored.manifest.precision
-        self.batch_limit = SLOTS * identity.profile.max_batch
-        self._bundle, self._stored, self._tensorrt, self._device = bundle, stored, tensorrt, device
-        self._lock = threading.Lock()
-        self._beyond = beyond
-        self._other: Backend | None = None
-        self._pipelines: dict[str, Pipeline] = {}
-        self._streams: Streams | None = None
+        profile, precision = stored.manifest.identity.profile, stored.manifest.precision
+        super().__init__(bundle, device, profile=profile, precision=precision, reason=reason, beyond=beyond)
+        self.batch_limit = SLOTS * profile.max_batch
+        self._stored, self._tensorrt = stored, tensorrt
         self._scratch: Memory | None = None
-        # Whoever forgets to close it still leaves no memory to be freed when CUDA is gone already.
-        atexit.register(_close, weakref.ref(self))
-        self._lost = False
-        watch(self)
-
-    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        if other := self._for_length(self._bundle.spec.latents(audio.shape[1])):
-            return other.encode(audio)
-        codes: NDArray[np.int32] = self._run("encode", audio)
-        return codes
-
-    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        if other := self._for_length(codes.shape[2]):
-            return other.decode(codes)
-        audio: NDArray[np.float32] = self._run("decode", codes)
-        return audio
-
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
-        """One call; engines are built for models that carry no state."""
-        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
-
-    def prepare(self, *, encode: bool, decode: bool) -> None:
-        with self._turn():
-            for direction, wanted in (("encode", encode), ("decode", decode)):
-                if wanted:
-                    self._pipeline(direction)
-
-    def device_seconds(self, direction: str, rows: NDArray[Any]) -> float:
-        """Time the engines alone, by the GPU's own clock.
-
-        Args:
-            direction: ``encode`` or ``decode``.
-            rows: As that method takes them, of one length, no more than the profile takes at a time.
-
-        Raises:
-            EngineError: The engines do not take them in one go.
-            BackendError: TensorRT or CUDA fails.
-        """
-        with self._turn():
-            return self._pipeline(direction).device_seconds(rows)
-
-    def close(self) -> None:
-        if self._lost:
-            return
-        # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,
-        # which must be while the GPU is current, so none is kept here.
-        with self._lock, self._device.active(), ExitStack() as stack:
-            stack.callback(self._forget)
-            if self._scratch:
-                stack.callback(self._scratch.free)
-            for direction in self._pipelines:
-                stack.callback(self._pipelines[direction].close)
-            if self._streams:
-                stack.callback(self._streams.synchronize)
 
     def forked(self) -> None:
-        """CUDA works in one process only."""
-        self._lost = True
-        abandon(self._device, self._streams, self._scratch, *self._pipelines.values())
-
-    def _forget(self) -> None:
-        other, self._other = self._other, None
-        if other:
-            other.close()
-        self._pipelines, self._scratch, self._streams = {}, None, None
+        super().forked()
+        abandon(self._scratch)
 
     def probe(self) -> None:
         """See whether the engines could be loaded: their files, and TensorRT itself.
@@ -154,64 +74,46 @@ class TensorRTBackend:
         with self._device.active():
             self._tensorrt.runtime()
 
-    def _for_length(self, latents: int) -> Backend | None:
-        """The other backend, for a length that the engines do not take and where there may be one."""
-        profile = self._stored.manifest.identity.profile
-        if self._beyond is None or profile.takes(latents):
-            return None
-        with self._lock:
-            if self._other is None:
-                self._other = self._beyond()
-                _log.warning(
-                    "the engines of profile %s take no %d latents: %s does it (%s)",
-                    profile.name,
-                    latents,
-                    self._other.name,
-                    self._other.reason,
-                )
-            return self._other
+    def layer_types(self, direction: str) -> dict[str, int]:
+        """How many layers of a direction's engines compute in which type, as TensorRT built them.
 
-    def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+        Raises:
+            BackendError: TensorRT does not tell.
+        """
         with self._turn():
-            return self._pipeline(direction).run(rows)
+            runtime = self._tensorrt.runtime()
+            counts: Counter[str] = Counter()
+            for engine in self._stored.manifest.chain(direction):
+                loaded = LoadedEngine(self._tensorrt, runtime, engine, self._stored.read(engine), graphs=False)
+                counts.update(loaded.layer_types())
+                loaded.close()
+            return dict(counts)
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """The GPU, for one caller at a time."""
-        if self._lost:
-            raise refusal("CUDA")
-        with self._lock, self._device.active():
-            yield
+    def _memory(self) -> list[Memory]:
+        return [self._scratch] if self._scratch else []
 
-    def _pipeline(self, direction: str) -> Pipeline:
-        if direction not in self._pipelines:
-            self._pipelines[direction] = self._load(direction)
-        return self._pipelines[direction]
+    def _forget(self) -> None:
+        super()._forget()
+        self._scratch = None
 
     def _load(self, direction: str) -> Pipeline:
         """Read, verify and deserialise the engines of a direction, and allocate what they need."""
-        identity, spec = self._stored.manifest.identity, self._bundle.spec
         runtime = self._tensorrt.runtime()
-        graphs = identity.profile.cuda_graphs
+        graphs = self._profile.cuda_graphs
         engines: list[LoadedEngine] = []
         try:
             for engine in self._stored.manifest.chain(direction):
                 data = self._stored.read(engine)
                 engines.append(LoadedEngine(self._tensorrt, runtime, engine, data, graphs=graphs))
-            if self._streams is None:
-                self._streams = Streams.of(self._device)
+            streams = self._queues()
             scratch = self._shared_scratch(max(engine.scratch for engine in engines))
         except BaseException:
             for loaded in engines:
                 loaded.close()
             raise
-        axes: Callable[[int], Axes] = spec.axes_of_audio if direction == "encode" else spec.axes_of_codes
-        largest = []
-        for batch, latents in identity.profile.shapes:
-            longest = spec.samples_range(latents.greatest)[1] if direction == "encode" else latents.greatest
-            largest.append({"batch": batch.greatest, **axes(longest)})
+        axes, largest = self._axes(direction)
         record = not self._tensorrt.records_graphs
-        pipeline = Pipeline(self._device, self._streams, engines, identity.profile, axes, largest, record=record)
+        pipeline = Pipeline(self._device, streams, engines, self._profile, axes, largest, record=record)
         pipeline.lend(scratch)
         return pipeline
 
@@ -226,12 +128,6 @@ class TensorRTBackend:
             if old:
                 old.free()
         return self._scratch
-
-
-def _close(reference: weakref.ref[TensorRTBackend]) -> None:
-    if backend := reference():
-        with suppress(Exception):  # the process ends, and nobody is left to be told
-            backend.close()
 
 
 def require_fit(bundle: Bundle, stored: StoredSet, tensorrt: TensorRT, gpu: Gpu) -> None:

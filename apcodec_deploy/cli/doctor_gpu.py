@@ -10,10 +10,8 @@ from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
 from apcodec_deploy.engines.store import stored_sets
+from apcodec_deploy.engines.trouble import known_trouble, trouble_of
 from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError
-
-OLDEST = (10, 12)
-"""The first TensorRT with everything that engines and runtime here need."""
 
 
 def examine_gpu(bundle: Bundle | None) -> list[Finding]:
@@ -58,14 +56,15 @@ def _onnxruntime_cuda(bundle: Bundle | None, driver: Finding) -> Finding:
         return optional(subject, State.OPTIONAL, f"the CPU build is installed. To swap: {swap}")
     if driver.state != State.OK or bundle is None:
         return optional(subject, State.OPTIONAL, "onnxruntime-gpu is installed, but there is no driver to run it")
-    from apcodec_deploy.backends.onnxruntime import open_cuda
+    from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 
     try:
-        open_cuda(bundle, index=BackendOptions().index).close()
+        backend = open_cuda(bundle, index=BackendOptions().index)
+        backend.close()
     except ApcodecError as error:
         remedy = "its CUDA and cuDNN libraries come with pip install 'onnxruntime-gpu[cuda,cudnn]'"
         return optional(subject, State.BROKEN, f"{error}; {remedy}")
-    return optional(subject, State.OK, f"onnxruntime-gpu {version_of('onnxruntime-gpu')} runs on the GPU")
+    return optional(subject, State.OK, f"onnxruntime-gpu {version_of('onnxruntime-gpu')}: {backend.reason}")
 
 
 def _flavour(flavour: Flavour) -> Finding:
@@ -73,13 +72,15 @@ def _flavour(flavour: Flavour) -> Finding:
     if not flavour.installed:
         return optional(flavour.name, State.OPTIONAL, f"{flavour.title} is not installed: {install}")
     try:
-        found = flavour.load().version
+        found = flavour.load().title
+    except EngineError as error:
+        return optional(flavour.name, State.BROKEN, str(error))
     except Exception as error:  # a broken native library can raise anything
-        return optional(flavour.name, State.BROKEN, f"{flavour.title} does not load: {error}; reinstall it: {install}")
-    if flavour.name == "tensorrt" and tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        return optional(flavour.name, State.BROKEN, f"TensorRT {found} is too old, {needed} is needed; {install}")
-    return optional(flavour.name, State.OK, f"{flavour.title} {found}")
+        why = known_trouble(flavour.title, str(error)) or f"{flavour.title} does not load: {error}; reinstall it"
+        return optional(flavour.name, State.BROKEN, f"{why}: {install}")
+    if trouble := trouble_of(flavour):
+        return optional(flavour.name, State.BROKEN, f"{found}: {trouble}")
+    return optional(flavour.name, State.OK, found)
 
 
 def _engines(bundle: Bundle, gpu: Gpu | None) -> list[Finding]:

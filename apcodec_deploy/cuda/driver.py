@@ -21,3 +21,15 @@ def driver_library() -> ctypes.CDLL:
         except OSError:
             continue
     raise DeviceError(f"no NVIDIA driver is installed here ({' or '.join(LIBRARIES)} does not load)")
+
+
+def driver_version() -> str | None:
+    """The newest CUDA version that the driver supports, like ``13.0``; None where it does not tell.
+
+    Raises:
+        DeviceError: There is no driver.
+    """
+    held = ctypes.c_int()
+    if driver_library().cuDriverGetVersion(ctypes.byref(held)):
+        return None
+    return f"{held.value // 1000}.{held.value % 1000 // 10}"

@@ -29,11 +29,13 @@ class Flavour:
         name: What the user calls it; also the extra that installs it.
         title: Its product name.
         module: Its import name.
+        oldest: The first version with everything that engines and runtime here need.
     """
 
     name: str
     title: str
     module: str
+    oldest: tuple[int, int]
 
     @property
     def installed(self) -> bool:
@@ -48,15 +50,22 @@ class Flavour:
 
         Raises:
             MissingDependencyError: It is not installed, or one of its libraries is missing.
+            EngineError: It is too old.
         """
-        return TensorRT(self, require(self.module, extra=self.name))
+        found = TensorRT(self, require(self.module, extra=self.name))
+        if tuple(int(part) for part in found.version.split(".")[:2]) < self.oldest:
+            needed = ".".join(map(str, self.oldest))
+            raise EngineError(
+                f"{found.title} is too old, {needed} is needed; pip install --upgrade 'apcodec-deploy[{self.name}]'"
+            )
+        return found
 
 
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
-        Flavour(name="tensorrt", title="TensorRT", module="tensorrt"),
-        Flavour(name="rtx", title="TensorRT-RTX", module="tensorrt_rtx"),
+        Flavour(name="tensorrt", title="TensorRT", module="tensorrt", oldest=(10, 6)),
+        Flavour(name="rtx", title="TensorRT-RTX", module="tensorrt_rtx", oldest=(1, 7)),
     )
 }
 

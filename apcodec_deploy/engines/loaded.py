@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 from apcodec_deploy.engines.context import Context
 from apcodec_deploy.engines.flavour import TensorRT
 from apcodec_deploy.engines.manifest import Engine
-from apcodec_deploy.errors import EngineError
+from apcodec_deploy.errors import BackendError, EngineError
 
 _TYPES = {"float32": "FLOAT", "int32": "INT32"}
 
@@ -62,6 +64,25 @@ class LoadedEngine:
             why = self._tensorrt.why
             raise EngineError(f"{self._tensorrt.title} cannot run the engine {self.manifest.name}: {why}")
         return Context(self._tensorrt, self.manifest, made)
+
+    def layer_types(self) -> Counter[str]:
+        """How many layers compute in which type, as TensorRT's inspector tells it: by the format of what they give.
+
+        Raises:
+            BackendError: TensorRT does not tell.
+        """
+        with self._tensorrt.calls(f"look into the engine {self.manifest.name}"):
+            inspector = self._engine.create_engine_inspector()
+            told = inspector.get_engine_information(self._tensorrt.trt.LayerInformationFormat.JSON)
+        counts: Counter[str] = Counter()
+        try:
+            for row in json.loads(told)["Layers"]:
+                # An engine that was built without details gives names only.
+                outputs = row.get("Outputs", []) if isinstance(row, dict) else []
+                counts[str(outputs[0]["Format/Datatype"]).split()[-1] if outputs else "untold"] += 1
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BackendError(f"{self._tensorrt.title} tells of its layers in a way that is not known") from error
+        return counts
 
     def close(self) -> None:
         """Let go of engine and runtime, in this order; its contexts must be gone."""

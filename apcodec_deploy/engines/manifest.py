@@ -18,6 +18,7 @@ from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.errors import EngineError
 from apcodec_deploy.families import DECODE, ENCODE
 from apcodec_deploy.precision import FLOAT32, ON_GPU
+from apcodec_deploy.signatures import GraphSignature
 
 FORMAT = "apcodec-engines"
 FORMAT_VERSION = 1
@@ -130,6 +131,20 @@ class Binding:
     def shape(self, axes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape for given sizes of the dynamic axes."""
         return tuple(axes[dim] if isinstance(dim, str) else dim for dim in self.dims)
+
+
+def bindings_of(first: GraphSignature, last: GraphSignature) -> tuple[Binding, ...]:
+    """What goes into the first and out of the last of some graphs that follow each other."""
+    return tuple(
+        Binding(
+            name=value.name,
+            output=output,
+            dtype=value.dtype,
+            dims=value.dims,
+        )
+        for output, values in ((False, first.inputs), (True, last.outputs))
+        for value in values
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,96 +4,33 @@
         compute             | chunk 0 | chunk 1 | chunk 2 |
         copy out                      | chunk 0 | chunk 1 | ...
 
-Only audio and codes cross the bus. Two slots of input and output alternate, so a chunk is copied while another one is
-computed. All computing is on one stream, so what the engines hand to each other, and their working memory, exist once.
+Only audio and codes cross the bus. Three slots of input and output take turns, so one chunk is copied in and another
+one out while a third is computed. All computing is on one stream, so what the engines hand to each other, and their
+working memory, exist once.
 Everything is allocated at the first call, as large as any profile may need it: the sizes follow from the lengths.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.cuda.device import Device, Event, Graph, HostMemory, Memory
+from apcodec_deploy.cuda.device import Device, HostMemory, Memory
 from apcodec_deploy.cuda.streams import Streams
-from apcodec_deploy.engines.context import Context
-from apcodec_deploy.engines.loaded import LoadedEngine
 from apcodec_deploy.engines.manifest import Binding
 from apcodec_deploy.engines.profile import Profile, Range
+from apcodec_deploy.engines.slot import Axes, Chunk, Side, Slot, Stage, bytes_of
 from apcodec_deploy.errors import EngineError
 
-Axes = Mapping[str, int]
-_Key = tuple[int, int, int]
-"""What the shapes of a call follow from: the optimisation profile, the rows and their samples."""
-SLOTS = 2
+SLOTS = 3
+"""One is filled, one computed, one emptied."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Side:
-    """The input or the output of a slot, on both sides of the bus."""
-
-    binding: Binding
-    host: HostMemory
-    memory: Memory
-    copied: Event
-
-    def rows(self, axes: Axes) -> NDArray[Any]:
-        """The host's memory as an array of the binding's type."""
-        shape, dtype = self.binding.shape(axes), np.dtype(self.binding.dtype)
-        return self.host.bytes[: int(np.prod(shape)) * dtype.itemsize].view(dtype).reshape(shape)
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What one chunk needs from its copy in to its copy out.
-
-    Its engines have contexts of its own: shapes and addresses then stay from call to call, and a recording, which holds
-    its contexts as they were, is void only when this slot is given another shape.
-    """
-
-    input: _Side
-    output: _Side
-    computed: Event
-    contexts: list[Context]
-    key: _Key | None = None
-    graph: Graph | None = None
-
-    def void(self) -> None:
-        """Forget the shapes, and with them the recording; nothing of it may be queued."""
-        self.key = None
-        graph, self.graph = self.graph, None
-        if graph:
-            graph.free()
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Rows that are computed together, in one slot.
-
-    Attributes:
-        slot: Where they are.
-        start: The first one's place among all rows.
-        count: How many they are.
-        sizes: The axes of what is computed, which can be more rows than that.
-    """
-
-    slot: _Slot
-    start: int
-    count: int
-    sizes: Axes
-
-    def collect(self, results: NDArray[Any]) -> None:
-        """Wait for the rows and keep them."""
-        self.slot.output.copied.synchronize()
-        results[self.start : self.start + self.count] = self.slot.output.rows(self.sizes)[: self.count]
 
 
 class Pipeline:
@@ -103,7 +40,7 @@ class Pipeline:
         self,
         device: Device,
         streams: Streams,
-        engines: Sequence[LoadedEngine],
+        engines: Sequence[Stage],
         profile: Profile,
         axes: Callable[[int], Axes],
         largest: Sequence[Axes],
@@ -127,7 +64,7 @@ class Pipeline:
         (last,) = (each for each in self._engines[-1].manifest.bindings if each.output)
         self._owned: list[Memory | HostMemory] = []
         self._between: dict[str, Memory] = {}
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         try:
             self._begun, self._ended = device.event(timed=True), device.event(timed=True)
             for engine in self._engines:
@@ -138,7 +75,7 @@ class Pipeline:
             for _ in range(SLOTS):
                 ahead, back = (self._side(binding, largest) for binding in (first, last))
                 contexts = [engine.context() for engine in self._engines]
-                self._slots.append(_Slot(ahead, back, device.event(), contexts))
+                self._slots.append(Slot(ahead, back, device.event(), contexts))
         except BaseException:
             self.close()
             raise
@@ -153,7 +90,7 @@ class Pipeline:
         index, batch, axes = self._fit(rows)
         output = self._slots[0].output.binding
         results = np.empty(output.shape({"batch": len(rows), **axes}), output.dtype)
-        queued: list[_Chunk] = []
+        queued: list[Chunk] = []
         with self._streams.settled():
             for number, start in enumerate(range(0, len(rows), batch.greatest)):
                 if len(queued) == SLOTS:
@@ -161,7 +98,7 @@ class Pipeline:
                 count = min(batch.greatest, len(rows) - start)
                 # No fewer rows than the profile takes; those beyond the clip's are silence, and dropped.
                 sizes = {"batch": max(count, batch.least), **axes}
-                chunk = _Chunk(self._slots[number % SLOTS], start, count, sizes)
+                chunk = Chunk(self._slots[number % SLOTS], start, count, sizes)
                 self._queue(chunk, rows[start : start + count], index)
                 queued.append(chunk)
             for chunk in queued:
@@ -184,7 +121,7 @@ class Pipeline:
                 f"{len(rows)} rows; the engines of profile {self._profile.name} take 1 to {batch.greatest} of "
                 "this length at a time. Time fewer, or build engines with another: apcodec build --profile throughput"
             )
-        chunk = _Chunk(self._slots[0], 0, len(rows), {"batch": max(len(rows), batch.least), **axes})
+        chunk = Chunk(self._slots[0], 0, len(rows), {"batch": max(len(rows), batch.least), **axes})
         self.run(rows)  # always from the first slot on
         compute = self._streams.compute
         with self._streams.settled():
@@ -223,16 +160,16 @@ class Pipeline:
         return index, self._profile.shapes[index].batch, axes
 
     def _allocate(self, binding: Binding, largest: Sequence[Axes]) -> Memory:
-        memory = self._device.allocate(_bytes(binding, largest))
+        memory = self._device.allocate(bytes_of(binding, largest))
         self._owned.append(memory)
         return memory
 
-    def _side(self, binding: Binding, largest: Sequence[Axes]) -> _Side:
-        host = self._device.pin(_bytes(binding, largest))
+    def _side(self, binding: Binding, largest: Sequence[Axes]) -> Side:
+        host = self._device.pin(bytes_of(binding, largest))
         self._owned.append(host)
-        return _Side(binding, host, self._allocate(binding, largest), self._device.event())
+        return Side(binding, host, self._allocate(binding, largest), self._device.event())
 
-    def _queue(self, chunk: _Chunk, rows: NDArray[Any], index: int) -> None:
+    def _queue(self, chunk: Chunk, rows: NDArray[Any], index: int) -> None:
         """Queue a chunk's copy in, its computing and its copy out."""
         slot, streams = chunk.slot, self._streams
         staged = slot.input.rows(chunk.sizes)
@@ -247,7 +184,7 @@ class Pipeline:
         self._device.download(slot.output.rows(chunk.sizes), slot.output.memory, streams.copy_out)
         slot.output.copied.record(streams.copy_out)
 
-    def _compute(self, chunk: _Chunk, index: int) -> None:
+    def _compute(self, chunk: Chunk, index: int) -> None:
         """Queue the engines, or replay their recording."""
         slot, key = chunk.slot, (index, chunk.sizes["batch"], chunk.sizes["samples"])
         if slot.key != key:
@@ -266,7 +203,7 @@ class Pipeline:
         batch, latents = self._profile.shapes[index]
         return (sizes["batch"], sizes["latents"]) == (batch.usual, latents.usual)
 
-    def _record(self, slot: _Slot) -> None:
+    def _record(self, slot: Slot) -> None:
         """Record the engines of a slot as they ran last time: TensorRT asks for one plain call of a shape before.
 
         Where that fails, calls go one by one from now on.
@@ -278,7 +215,7 @@ class Pipeline:
             _log.warning("CUDA graphs are off, calls go one by one: %s", error)
             self._records = False
 
-    def _prepare(self, slot: _Slot, index: int, sizes: Axes) -> None:
+    def _prepare(self, slot: Slot, index: int, sizes: Axes) -> None:
         """Tell the contexts of a slot their optimisation profile, shapes and addresses."""
         if slot.graph:
             self._streams.compute.synchronize()
@@ -290,11 +227,6 @@ class Pipeline:
             for binding in context.engine.bindings:
                 context.bind(binding.name, ends.get(binding.name) or self._between[binding.name])
 
-    def _launch(self, slot: _Slot) -> None:
+    def _launch(self, slot: Slot) -> None:
         for context in slot.contexts:
             context.enqueue(self._streams.compute)
-
-
-def _bytes(binding: Binding, largest: Sequence[Axes]) -> int:
-    """What the largest of several shapes takes."""
-    return max(int(np.prod(binding.shape(sizes))) for sizes in largest) * np.dtype(binding.dtype).itemsize

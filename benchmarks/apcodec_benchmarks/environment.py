@@ -39,7 +39,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
-        "gpus": _gpus(),
+        "gpus": gpus(),
         "memory_bytes": _memory(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
@@ -90,7 +90,7 @@ def _memory() -> int | None:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _gpus() -> list[dict[str, str]]:
+def gpus() -> list[dict[str, str]]:
     """What the driver's own tool says; clocks as they are now, before the work."""
     said = _output("nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader")
     rows = [line.split(", ") for line in (said or "").splitlines()]

@@ -73,7 +73,8 @@ def compile_engine(tensorrt: TensorRT, request: Request, emit: Emit) -> dict[str
     """
     trt = tensorrt.trt
     logger = tensorrt.logger
-    builder = trt.Builder(logger)
+    with tensorrt.calls("make a builder"):
+        builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(Path(request.model).read_bytes()):
@@ -82,6 +83,7 @@ def compile_engine(tensorrt: TensorRT, request: Request, emit: Emit) -> dict[str
     check_products(network, request.products)
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that an engine can tell what its layers became
     if request.graphs and hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         # TensorRT-RTX records only engines that allocate nothing themselves.
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)

@@ -13,10 +13,9 @@ import onnx
 from onnx import compose
 
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.engines.manifest import Binding
+from apcodec_deploy.engines.manifest import Binding, bindings_of
 from apcodec_deploy.errors import BuildError
 from apcodec_deploy.precision import FLOAT32
-from apcodec_deploy.signatures import GraphSignature
 
 PRODUCTS = ("Conv", "MatMul")
 """The operators whose precision a plan settles, and which take nearly all of the time."""
@@ -77,7 +76,7 @@ def network(bundle: Bundle, precision: str, *, name: str, direction: str, graphs
         direction=direction,
         precision=precision,
         model=model.SerializeToString(deterministic=True),
-        bindings=_bindings(bundle.spec.graphs[graphs[0]], bundle.spec.graphs[graphs[-1]]),
+        bindings=bindings_of(bundle.spec.graphs[graphs[0]], bundle.spec.graphs[graphs[-1]]),
         products=_products(bundle, precision, graphs, model),
     )
 
@@ -106,16 +105,3 @@ def _products(bundle: Bundle, precision: str, graphs: tuple[str, ...], model: on
     if lacking := sorted(planned - found.keys()):
         raise BuildError(f"the plan names {', '.join(lacking)}, which the graphs lack; export the checkpoint again")
     return found
-
-
-def _bindings(first: GraphSignature, last: GraphSignature) -> tuple[Binding, ...]:
-    return tuple(
-        Binding(
-            name=value.name,
-            output=output,
-            dtype=value.dtype,
-            dims=value.dims,
-        )
-        for output, values in ((False, first.inputs), (True, last.outputs))
-        for value in values
-    )

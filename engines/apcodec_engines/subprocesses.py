@@ -15,6 +15,7 @@ from typing import Any
 from apcodec_deploy.engines.flavour import Flavour
 from apcodec_deploy.engines.manifest import Identity
 from apcodec_deploy.engines.profile import Shapes
+from apcodec_deploy.engines.trouble import known_trouble
 from apcodec_deploy.errors import BuildError
 from apcodec_deploy.spec import ModelSpec
 from apcodec_engines.compiler import Request
@@ -87,10 +88,11 @@ class Compiler:
         if "result" in outcome:
             result: dict[str, Any] = outcome["result"]
             return result
-        if "error" in outcome:
-            raise BuildError(f"{network.name}: {outcome['error']}")
+        end = f"the builder's process ended with code {child.returncode}"
         last = (logged or said.strip().splitlines() or ["it said nothing"])[-1]
-        raise BuildError(f"{network.name}: the builder's process ended with code {child.returncode}: {last}")
+        why = outcome.get("error", f"{end}: {last}")
+        known = known_trouble(self.flavour.title, "\n".join([*said.splitlines(), *logged, why]))
+        raise BuildError(f"{network.name}: {known or why}")
 
 
 def _follow(lines: Iterable[str], progress: Callable[[float], None]) -> tuple[dict[str, Any], list[str]]:

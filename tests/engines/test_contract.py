@@ -1,7 +1,8 @@
-"""Every TensorRT name that our code uses exists in TensorRT 11.4's own bindings and in TensorRT-RTX.
+"""Every TensorRT name that our code uses exists in the bindings of TensorRT 10.6, 10.15 and 11.4, and in TensorRT-RTX.
 
 The bindings of TensorRT come as a small wheel without the libraries behind them. Three libraries of stubs let them load
-as far as is needed to ask what they define: classes, methods and enums.
+as far as is needed to ask what they define: classes, methods and enums. The bindings of 11.4 are asked themselves; what
+those of all three define is written down in ``bindings``, one name a line, as they answered when they were asked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 
 import apcodec_deploy
 import apcodec_engines
+from apcodec_deploy.engines.flavour import FLAVOURS
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine != "x86_64",
@@ -58,6 +60,9 @@ BOTH = [
     "IBuilderConfig.create_timing_cache",
     "IBuilderConfig.progress_monitor",
     "IBuilderConfig.set_timing_cache",
+    "EngineInspector.get_engine_information",
+    "IBuilderConfig.profiling_verbosity",
+    "ICudaEngine.create_engine_inspector",
     "ICudaEngine.create_execution_context",
     "ICudaEngine.device_memory_size_v2",
     "ICudaEngine.get_tensor_dtype",
@@ -83,6 +88,7 @@ BOTH = [
     "IOptimizationProfile.set_shape",
     "IProgressMonitor",
     "ITimingCache.serialize",
+    "LayerInformationFormat.JSON",
     "LayerType.CONSTANT",
     "LayerType.CONVOLUTION",
     "LayerType.MATRIX_MULTIPLY",
@@ -90,9 +96,11 @@ BOTH = [
     "OnnxParser.get_error",
     "OnnxParser.num_errors",
     "OnnxParser.parse",
+    "ProfilingVerbosity.DETAILED",
     "Runtime.deserialize_cuda_engine",
     "TensorIOMode.OUTPUT",
 ]
+BINDINGS = sorted((Path(__file__).parent / "bindings").glob("*.txt"))
 RTX_ONLY = [
     "ComputeCapability.SM80",
     "ComputeCapability.SM86",
@@ -161,6 +169,24 @@ def test_tensorrt_has_every_name(stubs: Path) -> None:
     assert not found["CudaGraphStrategy.WHOLE_GRAPH_CAPTURE"]
 
 
+def written(file: Path) -> set[str]:
+    """The names that the bindings of a version define."""
+    return set(file.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("file", BINDINGS, ids=lambda file: file.stem)
+def test_every_version_from_the_oldest_on_has_every_name(file: Path) -> None:
+    assert [name for name in BOTH if name not in written(file)] == []
+    assert "ComputeCapability" not in written(file)
+
+
+def test_the_oldest_version_is_among_them_and_what_is_written_down_is_what_bindings_answer(stubs: Path) -> None:
+    major, minor = FLAVOURS["tensorrt"].oldest
+    assert [file.stem for file in BINDINGS] == ["10.15", f"{major}.{minor}", "11.4"]
+    found = ask("tensorrt_bindings", {"LD_LIBRARY_PATH": str(stubs)})
+    assert {name for name, there in found.items() if there} == written(BINDINGS[-1]) & found.keys()
+
+
 def test_tensorrt_rtx_has_every_name() -> None:
     found = ask("tensorrt_rtx", {})
     assert [name for name, there in found.items() if not there] == []
@@ -172,7 +198,7 @@ def used() -> set[str]:
     In these files, whatever is called ``trt`` or came from it is TensorRT's.
     """
     objects = {"trt", "_trt", "_engine", "_context", "builder", "network", "parser", "config", "profile", "runtime"}
-    objects |= {"cache", "layer", "logger", "_logger"}
+    objects |= {"cache", "inspector", "layer", "logger", "_logger"}
     directories = [Path(str(apcodec_deploy.__file__)).parent, Path(str(apcodec_engines.__file__)).parent]
     files = [
         directories[0] / "engines" / "loaded.py",

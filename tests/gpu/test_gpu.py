@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import apcodec_deploy
 from apcodec_deploy import Codec
-from apcodec_deploy.backends.onnxruntime import open_cuda
+from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device

@@ -15,8 +15,9 @@ from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.backends.base import CPU, BackendOptions
 from apcodec_deploy.backends.choice import create
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
+from apcodec_deploy.backends.onnxruntime_cuda import CudaBackend
 from apcodec_deploy.backends.openvino import OpenVinoBackend
-from apcodec_deploy.backends.tensorrt import TensorRTBackend
+from apcodec_deploy.backends.pipelined import PipelinedBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.cuda.opening import open_device
@@ -35,7 +36,7 @@ RANDOM = "weights are random"
 class ApcodecContender:
     """A ``Codec``: resampling, windows and batches are what ``apcodec encode`` and ``decode`` do.
 
-    Its backends take and give host memory, so copies cannot be left out; ``device_seconds`` of engines does.
+    Its backends take and give host memory, so copies cannot be left out; ``device_seconds`` does.
 
     Attributes:
         facts: What it is.
@@ -55,7 +56,6 @@ class ApcodecContender:
         Raises:
             ContenderError: The bundle, the backend or the window cannot be had.
         """
-        self._window = settings.options.get("window")
         try:
             model = settings.options.get("model", settings.model)
             bundle = Bundle.embedded() if model is None else Bundle.open(str(model))
@@ -67,10 +67,22 @@ class ApcodecContender:
                 threads=settings.threads,
                 unproven=random,  # what it codes means nothing, so only its speed counts
             )
-            self.codec = Codec(bundle, create(bundle, options))
-            self.facts = self._facts(settings, random=random)
+            codec = Codec(bundle, create(bundle, options))
         except ApcodecError as error:
             raise ContenderError(str(error)) from error
+        self._hold(codec, settings)
+
+    @classmethod
+    def of(cls, codec: Codec, settings: Settings) -> ApcodecContender:
+        """A loaded codec. Of the settings, ``device`` and the options ``window`` and ``label`` count."""
+        made = cls.__new__(cls)
+        made._hold(codec, settings)
+        return made
+
+    def _hold(self, codec: Codec, settings: Settings) -> None:
+        self.codec = codec
+        self._window = settings.options.get("window")
+        self.facts = self._facts(settings, random=RANDOM in codec.bundle.manifest.get("notes", ()))
 
     def _facts(self, settings: Settings, *, random: bool) -> Facts:
         codec, bundle = self.codec, self.codec.bundle
@@ -131,16 +143,16 @@ class ApcodecContender:
         """Nothing is ever pending: calls return when their result is on the host."""
 
     def device_seconds(self, operation: str, audio: NDArray[np.float32]) -> float:
-        """Of TensorRT's engines, on audio (B, N) as one piece.
+        """Of the card alone, on audio (B, N) as one piece.
 
         Raises:
-            ContenderError: The backend tells no such time, or its engines do not take that audio in one go.
+            ContenderError: The backend tells no such time, or does not take that audio in one go.
         """
         if self.facts.device == "cpu":
             raise ContenderError("it has no device with a clock of its own")
         backend = self.codec.backend
-        if not isinstance(backend, TensorRTBackend):
-            raise ContenderError("ONNX Runtime tells no device time; see mode 'throughput'")
+        if not isinstance(backend, PipelinedBackend):
+            raise ContenderError("graph by graph, ONNX Runtime tells no device time; see mode 'throughput'")
         try:
             return backend.device_seconds(operation, backend.encode(audio) if operation == "decode" else audio)
         except EngineError as error:
@@ -165,7 +177,7 @@ class ApcodecContender:
     def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
         """The graphs one by one, on the clip as one piece; TensorRT does not run them apart."""
         backend = self.codec.backend
-        if not isinstance(backend, OnnxRuntimeBackend | OpenVinoBackend):
+        if not isinstance(backend, OnnxRuntimeBackend | CudaBackend | OpenVinoBackend):
             return
         spec = self.codec.spec
         missing = spec.axes_of_audio(audio.shape[1])["samples"] - audio.shape[1]

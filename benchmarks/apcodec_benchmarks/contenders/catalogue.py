@@ -77,6 +77,12 @@ ENTRIES = (
     Entry(name="apcodec-tensorrt", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "tensorrt"}, gpu_only=True),
     Entry(name="apcodec-pytorch", factory=f"{_HERE}.reference:pytorch"),
     Entry(name="apcodec-compiled", factory=f"{_HERE}.reference:pytorch", options={"compiled": True}, gpu_only=True),
+    Entry(
+        name="apcodec-captured",
+        factory=f"{_HERE}.captured:captured",
+        gpu_only=True,
+        usual=False,
+    ),
     Entry(name="encodec-24k", factory=f"{_HUGGINGFACE}:encodec", options={"variant": "24k"}),
     Entry(name="encodec-48k", factory=f"{_HUGGINGFACE}:encodec", options={"variant": "48k"}),
     Entry(name="dac-44k", factory=f"{_HUGGINGFACE}:dac", options={"variant": "44k"}),

@@ -100,11 +100,11 @@ class Host:
         subject = self.subject
         return {"amount": subject.amount(operation), "size": subject.size(operation), "precision": subject.precision}
 
-    def stages(self, *, seconds: float, calls: int) -> dict[str, Any]:
+    def stages(self, *, seconds: float, calls: int, batch: int = 1) -> dict[str, Any]:
         """Time the stages of some round trips."""
         if not isinstance(self.subject, HasStages):
             return {"stages": {}}
-        audio = self._clip(Case(operation="round_trip", seconds=seconds))
+        audio = self._clip(Case(operation="round_trip", seconds=seconds, batch=batch))
         times: dict[str, list[float]] = {}
         for _ in range(calls):
             begun = time.perf_counter()

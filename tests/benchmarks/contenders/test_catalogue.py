@@ -48,7 +48,7 @@ print(*sorted(name for name in sys.modules if name.startswith(heavy)))
 def test_the_usual_ones_run_where_nobody_names_any() -> None:
     usual = [
         *("apcodec", "apcodec-whole", "apcodec-openvino", "apcodec-bf16", "apcodec-int8", "apcodec-plain"),
-        *("apcodec-tensorrt", "apcodec-pytorch", "apcodec-compiled"),
+        *("apcodec-tensorrt", "apcodec-pytorch", "apcodec-compiled", "apcodec-captured"),
         *("encodec-24k", "encodec-48k", "dac-44k", "mimi", "audiodec", "opus"),
     ]
     assert named(None) == named([]) == usual
@@ -98,7 +98,7 @@ def test_a_factory_that_is_not_there_is_named(factory: str) -> None:
 
 def test_what_needs_a_gpu_is_refused_on_the_cpu() -> None:
     needing = [entry for entry in ENTRIES if entry.gpu_only]
-    assert [entry.name for entry in needing] == ["apcodec-tensorrt", "apcodec-compiled"]
+    assert [entry.name for entry in needing] == ["apcodec-tensorrt", "apcodec-compiled", "apcodec-captured"]
     for entry in needing:
         with pytest.raises(ContenderError, match="it runs on a GPU only; ask for one with --device cuda"):
             entry.make(Settings(threads=1, options=entry.options))

@@ -8,7 +8,7 @@ import pytest
 
 import apcodec_deploy
 from apcodec_deploy.backends import choice, openvino
-from apcodec_deploy.backends import onnxruntime as ort
+from apcodec_deploy.backends import onnxruntime_cuda as ort
 from apcodec_deploy.backends import tensorrt as trt
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create

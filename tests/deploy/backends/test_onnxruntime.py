@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.backends.choice import create
-from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend, Placement, cuda, open_cuda
+from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend, Placement, cuda
+from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BackendError, BundleError
 from apcodec_deploy.families import DECODE, ENCODE, GRAPHS
@@ -95,22 +94,6 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused() -> None:
 def test_onnx_runtime_without_cuda_says_how_to_get_it() -> None:
     with pytest.raises(BackendError, match=r"has .*CPUExecutionProvider only; to get CUDA: pip uninstall onnxruntime"):
         open_cuda(Bundle.embedded())
-
-
-def test_a_provider_that_does_not_load_is_an_error_and_never_a_silent_run_on_the_cpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
-        """As ONNX Runtime does where the provider's library is missing: it logs, and falls back."""
-
-        def __init__(self, data: bytes, options: Any, providers: Any) -> None:
-            assert providers == [("CUDAExecutionProvider", cuda(1).options)]
-            super().__init__(data, options, providers=["CPUExecutionProvider"])
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    with pytest.raises(BackendError, match=r"CUDAExecutionProvider did not load, .* would run dequantizer on CPU"):
-        open_cuda(Bundle.embedded(), index=1)
 
 
 def test_cuda_is_set_for_steady_codes_and_lengths_that_change() -> None:

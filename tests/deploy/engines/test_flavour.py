@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from gpu_simulator.cuda import Cuda
 from gpu_simulator.tensorrt import TensorRTModule
@@ -37,7 +39,21 @@ def test_errors_are_remembered() -> None:
 
 
 def test_a_flavour_that_is_not_there_names_the_extra() -> None:
-    absent = Flavour(name="tensorrt", title="TensorRT", module="tensorrt_of_another_world")
+    absent = Flavour(name="tensorrt", title="TensorRT", module="tensorrt_of_another_world", oldest=(10, 6))
     assert not absent.installed
     with pytest.raises(MissingDependencyError, match=r"pip install 'apcodec-deploy\[tensorrt\]'"):
         absent.load()
+
+
+@pytest.mark.parametrize(
+    ("version", "works"), [("8.6.1", False), ("10.5.0", False), ("10.6.0.post1", True), ("11.4.0.106", True)]
+)
+def test_a_version_that_is_too_old_says_which_is_needed(
+    monkeypatch: pytest.MonkeyPatch, version: str, works: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", TensorRTModule(Cuda(), version=version))  # type: ignore[arg-type]
+    if works:
+        assert FLAVOURS["tensorrt"].load().version == version
+        return
+    with pytest.raises(EngineError, match=f"TensorRT {version} is too old, 10.6 is needed"):
+        FLAVOURS["tensorrt"].load()

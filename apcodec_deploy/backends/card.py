@@ -1,0 +1,125 @@
+"""What depends on the card when ONNX Runtime runs on a GPU, decided in one place: batch, graphs, memory, TF32."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.engines.profile import Profile, Range, Shapes
+from apcodec_deploy.errors import BackendError
+
+TF32_VARIABLE = "APCODEC_TF32"
+"""Environment variable: ``1`` lets a GPU round the factors of float32 products to 10 bits, which changes codes."""
+_MOST_BATCH = 256
+"""Windows beyond which a card gains nothing more and callers only wait longer."""
+UNKNOWN_CARD_BATCH = 16
+"""Where nothing here can ask the card for its memory."""
+_SHARE = 0.6
+"""Of the memory that is free: the rest is for who shares the card, and for what a library takes without asking."""
+_FLOAT_BYTES = 4
+_LIVE = 6
+"""Tensors of a network's widest layer that are there at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardUse:
+    """How a card is used.
+
+    Attributes:
+        batch: Windows at a time.
+        arena: Bytes that the sessions of one direction may take; both directions stay loaded.
+        tf32: Whether float32 products may round.
+        graphs: Whether calls of the usual shapes are recorded as CUDA graphs.
+    """
+
+    batch: int
+    arena: int
+    tf32: bool = False
+    graphs: bool = True
+
+    @classmethod
+    def of(cls, bundle: Bundle, free: int) -> CardUse:
+        """Decide it.
+
+        Args:
+            bundle: The model.
+            free: Bytes of the card that nobody uses.
+
+        Raises:
+            BackendError: ``APCODEC_TF32`` is neither 0 nor 1.
+        """
+        arena = int(_SHARE * free) // len(bundle.spec.chains)
+        fitting = max(1, min(_MOST_BATCH, arena // window_bytes(bundle)))
+        return cls(batch=1 << (fitting.bit_length() - 1), arena=arena, tf32=tf32_wanted())
+
+    @property
+    def halved(self) -> CardUse:
+        """For a card that had less memory than was thought."""
+        return CardUse(batch=max(1, self.batch // 2), arena=self.arena, tf32=self.tf32, graphs=self.graphs)
+
+    def profile(self, bundle: Bundle) -> Profile:
+        """The batches and lengths that come in one go: single windows, and many; both usual shapes are recorded."""
+        window = bundle.spec.layout().length
+        shapes = [Shapes(Range(1, 1, 1), Range(1, window, window))]
+        if self.batch > 1:
+            shapes.append(Shapes(Range(1, self.batch, self.batch), Range(1, window, window)))
+        return Profile(name="onnxruntime", shapes=tuple(shapes), cuda_graphs=self.graphs)
+
+    def session_options(self, index: int, stream: int) -> dict[str, str]:
+        """Options of ONNX Runtime's CUDA provider, for each session.
+
+        Each session has an arena of its own under this limit, since a recorded graph holds the addresses of its
+        session's arena, which another session's weights must never get. Nearly all is the network's; the transforms
+        take little.
+        """
+        return {
+            **provider_options(index, tf32=self.tf32),
+            "user_compute_stream": str(stream),
+            "do_copy_in_default_stream": "0",
+            "enable_cuda_graph": str(int(self.graphs)),
+            "arena_extend_strategy": "kSameAsRequested",
+            "gpu_mem_limit": str(max(1, self.arena)),
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"batches of up to {self.batch}, CUDA graphs {'on' if self.graphs else 'off'}, "
+            f"TF32 {'on' if self.tf32 else 'off'}"
+        )
+
+
+def provider_options(index: int, *, tf32: bool = False) -> dict[str, str]:
+    """What every session on a GPU is set to.
+
+    Convolutions are chosen by rule, because trying them all is repeated whenever a length changes, which takes longer
+    than the work; and float32 means float32 unless TF32 was asked for, because that changes codes.
+    """
+    return {"device_id": str(index), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": str(int(tf32))}
+
+
+def tf32_wanted() -> bool:
+    """Whether the environment asks for TF32.
+
+    Raises:
+        BackendError: It says neither yes nor no.
+    """
+    held = os.environ.get(TF32_VARIABLE) or "0"
+    if held not in ("0", "1"):
+        raise BackendError(f"{TF32_VARIABLE} is {held!r}; 0 or 1 is expected")
+    return held == "1"
+
+
+def window_bytes(bundle: Bundle) -> int:
+    """About what a window takes on the card while it is computed: four spectra, some tensors of the widest layer."""
+    spec = bundle.spec
+    frames = spec.layout().length * spec.ratio
+    network = bundle.manifest.get("network")
+    widest = max([2 * spec.bins, *(value for key, value in _numbers(network) if key.endswith(("dim", "channels")))])
+    return frames * (4 * spec.bins + _LIVE * widest) * _FLOAT_BYTES
+
+
+def _numbers(network: object) -> list[tuple[str, int]]:
+    """The whole numbers of a network's shape; none where its exporter did not note it."""
+    items = network.items() if isinstance(network, dict) else ()
+    return [(str(key), value) for key, value in items if type(value) is int]

@@ -1,0 +1,197 @@
+"""What backends that run on a GPU share: one pipeline per direction, one caller at a time, and memory freed in time.
+
+Threads: any number may call at once. They take turns, since a direction has one stream to compute on; reading,
+resampling and writing of other files go on meanwhile. Free a backend with ``close`` and not by dropping it: CUDA's
+memory can only be freed where the GPU is current.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cuda.device import Device, Memory
+from apcodec_deploy.cuda.streams import Streams
+from apcodec_deploy.engines.pipeline import Pipeline
+from apcodec_deploy.engines.profile import Profile
+from apcodec_deploy.engines.slot import Axes
+from apcodec_deploy.forks import abandon, refusal, watch
+from apcodec_deploy.spec import State
+
+_log = logging.getLogger(__name__)
+
+
+class PipelinedBackend(ABC):
+    """Runs each direction as a ``Pipeline``, which is loaded when it is first needed."""
+
+    name: str
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device,
+        *,
+        profile: Profile,
+        precision: str,
+        reason: str,
+        beyond: Callable[[], Backend] | None,
+    ) -> None:
+        """Hold what is needed to load.
+
+        Args:
+            bundle: The model.
+            device: The GPU.
+            profile: Which batches and lengths are taken.
+            precision: Of the networks.
+            reason: Why this backend was taken.
+            beyond: Makes the backend for lengths that the profile does not take; where None, they are an error.
+        """
+        self.reason, self.precision = reason, precision
+        self._bundle, self._device, self._profile = bundle, device, profile
+        self._lock = threading.Lock()
+        self._beyond = beyond
+        self._other: Backend | None = None
+        self._pipelines: dict[str, Pipeline] = {}
+        self._streams: Streams | None = None
+        # Whoever forgets to close it still leaves no memory to be freed when CUDA is gone already.
+        atexit.register(_close, weakref.ref(self))
+        self._lost = False
+        watch(self)
+
+    @abstractmethod
+    def _load(self, direction: str) -> Pipeline:
+        """Load a direction and allocate what it needs; the GPU is current."""
+
+    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
+        if other := self._for_length(self._bundle.spec.latents(audio.shape[1])):
+            return other.encode(audio)
+        codes: NDArray[np.int32] = self._run("encode", audio)
+        return codes
+
+    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        if other := self._for_length(codes.shape[2]):
+            return other.decode(codes)
+        audio: NDArray[np.float32] = self._run("decode", codes)
+        return audio
+
+    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+        """One call; pipelines are for models that carry no state."""
+        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
+
+    def prepare(self, *, encode: bool, decode: bool) -> None:
+        with self._turn():
+            for direction, wanted in (("encode", encode), ("decode", decode)):
+                if wanted:
+                    self._pipeline(direction)
+
+    def device_seconds(self, direction: str, rows: NDArray[Any]) -> float:
+        """Time the computing alone, by the GPU's own clock.
+
+        Args:
+            direction: ``encode`` or ``decode``.
+            rows: As that method takes them, of one length, no more than the profile takes at a time.
+
+        Raises:
+            EngineError: They are not taken in one go.
+            BackendError: The runtime or CUDA fails.
+        """
+        with self._turn():
+            return self._pipeline(direction).device_seconds(rows)
+
+    def close(self) -> None:
+        if self._lost:
+            return
+        # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,
+        # which must be while the GPU is current, so none is kept here.
+        with self._lock, self._device.active(), ExitStack() as stack:
+            stack.callback(self._forget)
+            for memory in self._memory():
+                stack.callback(memory.free)
+            for direction in self._pipelines:
+                stack.callback(self._pipelines[direction].close)
+            if self._streams:
+                stack.callback(self._streams.synchronize)
+
+    def forked(self) -> None:
+        """CUDA works in one process only."""
+        self._lost = True
+        abandon(self._device, self._streams, *self._pipelines.values())
+
+    def _memory(self) -> list[Memory]:
+        """What else must be freed."""
+        return []
+
+    def _forget(self) -> None:
+        other, self._other = self._other, None
+        if other:
+            other.close()
+        self._pipelines, self._streams = {}, None
+
+    def _for_length(self, latents: int) -> Backend | None:
+        """The other backend, for a length that the profile does not take and where there may be one."""
+        if self._beyond is None or self._profile.takes(latents):
+            return None
+        with self._lock:
+            if self._other is None:
+                self._other = self._beyond()
+                self._told_of_other(latents, self._other)
+            return self._other
+
+    def _told_of_other(self, latents: int, other: Backend) -> None:
+        _log.warning(
+            "the engines of profile %s take no %d latents: %s does it (%s)",
+            self._profile.name,
+            latents,
+            other.name,
+            other.reason,
+        )
+
+    def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+        with self._turn():
+            return self._pipeline(direction).run(rows)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The GPU, for one caller at a time."""
+        if self._lost:
+            raise refusal("CUDA")
+        with self._lock, self._device.active():
+            yield
+
+    def _pipeline(self, direction: str) -> Pipeline:
+        if direction not in self._pipelines:
+            self._pipelines[direction] = self._load(direction)
+        return self._pipelines[direction]
+
+    def _queues(self) -> Streams:
+        """The streams that both directions share."""
+        if self._streams is None:
+            self._streams = Streams.of(self._device)
+        return self._streams
+
+    def _axes(self, direction: str) -> tuple[Callable[[int], Axes], list[Axes]]:
+        """The dynamic axes for a length of the rows; and for each optimisation profile those of its largest rows."""
+        spec = self._bundle.spec
+        axes: Callable[[int], Axes] = spec.axes_of_audio if direction == "encode" else spec.axes_of_codes
+        largest: list[Axes] = []
+        for batch, latents in self._profile.shapes:
+            longest = spec.samples_range(latents.greatest)[1] if direction == "encode" else latents.greatest
+            largest.append({"batch": batch.greatest, **axes(longest)})
+        return axes, largest
+
+
+def _close(reference: weakref.ref[PipelinedBackend]) -> None:
+    if backend := reference():
+        with suppress(Exception):  # the process ends, and nobody is left to be told
+            backend.close()

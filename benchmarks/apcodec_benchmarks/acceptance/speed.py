@@ -1,0 +1,137 @@
+"""One codec in this process, timed in every way: each batch, each direction, each stage, with and without copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from apcodec_benchmarks.acceptance.ceilings import Ceilings, Need
+from apcodec_benchmarks.acceptance.journal import Journal
+from apcodec_benchmarks.acceptance.parts import Scale
+from apcodec_benchmarks.arithmetic.graphs import ENCODING, VIEWS
+from apcodec_benchmarks.contenders.base import HasWork
+from apcodec_benchmarks.measurements import Case, Distribution
+from apcodec_benchmarks.modes import DECODE, ENCODE, ROUND_TRIP
+from apcodec_benchmarks.timing import rounds
+from apcodec_benchmarks.workers.host import Host
+from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.errors import ApcodecError, ContenderError
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is timed.
+
+    Attributes:
+        what: Its name in the figures.
+        contender: Ready to run.
+        precision: Of its networks.
+        bundle: Where it is ours, so that launches can be counted.
+        largest: The most clips that it takes at a time; None where nobody says.
+        clocked: The most clips of which its device tells the time; None where it tells none.
+    """
+
+    what: str
+    contender: Any
+    precision: str
+    bundle: Bundle | None = None
+    largest: int | None = None
+    clocked: int | None = None
+
+
+class Local:
+    """A contender of this process as rounds time it."""
+
+    def __init__(self, contender: Any) -> None:
+        self.host = Host()
+        self.host.subject = contender
+
+    def time(self, case: Case, calls: int) -> tuple[list[float], list[float]]:
+        try:
+            answer = self.host.time(case=asdict(case), calls=calls)
+        except ApcodecError as error:
+            raise ContenderError(str(error)) from error
+        except Exception as error:  # foreign code: a card without memory left, mostly
+            raise ContenderError(f"{type(error).__name__}: {error}") from error
+        return answer["seconds"], answer["late"]
+
+
+def measure(journal: Journal, subject: Subject, scale: Scale, ceilings: Ceilings | None) -> None:
+    """Time everything; a case that fails is a failed check, and the next one is tried."""
+    local = Local(subject.contender)
+    work = _Work(subject, scale.seconds)
+    batches = sorted({*scale.batches, *([subject.largest] if subject.largest else [])})
+    for batch in batches:
+        for case in _cases(subject, batch, scale.seconds):
+            outcome = rounds({subject.what: local}, case, scale.schedule)[subject.what]
+            if outcome.times is None:
+                journal.check(f"{subject.what}: {case}", False, str(outcome.problem))
+                continue
+            share, limit = None, None
+            if ceilings and (need := work.need(case)):
+                share, limit = ceilings.judge(need, outcome.times.median, subject.precision)
+            journal.figure(subject.what, case, outcome.times, share=share, limit=limit)
+        _stages(journal, subject, local, scale, batch)
+
+
+def _cases(subject: Subject, batch: int, seconds: float) -> list[Case]:
+    """The round trip as users wait for it, each direction, and both without copies where a clock leaves them out."""
+    cases = [Case(operation=each, seconds=seconds, batch=batch) for each in (ROUND_TRIP, ENCODE, DECODE)]
+    if subject.contender.resident:
+        return [*cases, Case(operation=ROUND_TRIP, seconds=seconds, batch=batch, copies=False)]
+    if subject.clocked is None or batch > subject.clocked:
+        return cases
+    return cases + [
+        Case(operation=each, seconds=seconds, batch=batch, copies=False, clock="device") for each in (ENCODE, DECODE)
+    ]
+
+
+def _stages(journal: Journal, subject: Subject, local: Local, scale: Scale, batch: int) -> None:
+    case = Case(operation=ROUND_TRIP, seconds=scale.seconds, batch=batch)
+    with journal.guarded(f"{subject.what}: stages of {case}"):
+        local.host.stages(seconds=scale.seconds, calls=1, batch=batch)
+        times: Mapping[str, list[float]] = local.host.stages(
+            seconds=scale.seconds, calls=min(5, scale.schedule.calls), batch=batch
+        )["stages"]
+        for stage, seconds in times.items():
+            journal.figure(subject.what, case, Distribution(tuple(seconds)), stage=stage)
+
+
+class _Work:
+    """What calls of a contender ask of a card: counted once, for one clip."""
+
+    def __init__(self, subject: Subject, seconds: float) -> None:
+        self._subject = subject
+        self._samples = max(1, round(seconds * subject.contender.facts.sample_rate))
+        self._work: Mapping[str, tuple[float, float]] = {}
+        if isinstance(subject.contender, HasWork):
+            self._work = subject.contender.work(self._samples)
+        self._nodes = _nodes(subject.bundle, subject.precision) if subject.bundle else {}
+
+    def need(self, case: Case) -> Need | None:
+        """Of one case; None where nobody can count it."""
+        names = [name for name in self._work if case.operation in (ROUND_TRIP, _direction(name))]
+        if not names:
+            return None
+        ways = 2 if case.operation == ROUND_TRIP else 1
+        return Need(
+            flops=case.batch * sum(self._work[name][0] for name in names),
+            moved=case.batch * sum(self._work[name][1] for name in names),
+            bus=ways * case.batch * self._samples * _FLOAT_BYTES if case.copies else 0.0,
+            launches=sum(self._nodes.get(name, 0) for name in names),
+        )
+
+
+def _direction(name: str) -> str:
+    return ENCODE if name in (*ENCODING, ENCODE) else DECODE
+
+
+def _nodes(bundle: Bundle, precision: str) -> dict[str, int]:
+    """Operators of each graph that do something."""
+    import onnx
+
+    graphs = {name: onnx.load_model_from_string(bundle.graph(name, precision)).graph for name in GRAPHS}
+    return {name: sum(node.op_type not in VIEWS for node in graph.node) for name, graph in graphs.items()}

@@ -1,0 +1,32 @@
+"""Every part of an acceptance with stand-ins for the GPU, so that no minute on a card is lost to a mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apcodec_benchmarks.acceptance.parts import PARTS
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("part", [part.name for part in PARTS])
+def test_a_part_runs_to_its_end_and_passes(tmp_path: Path, part: str) -> None:
+    packages = [ROOT, *(ROOT / name for name in ("export", "engines", "benchmarks", "training", "tests"))]
+    ran = subprocess.run(
+        [sys.executable, "-m", "apcodec_benchmarks.acceptance", "--rehearse", "--parts", part, "--out", tmp_path],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, packages))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr + (tmp_path / f"{part}.log").read_text()
+    assert ran.stdout.startswith("REHEARSAL, no figure means anything.")
+    (found,) = json.loads((tmp_path / "acceptance.json").read_text())["parts"]
+    assert found["status"] == "passed"
+    assert found["checks"]

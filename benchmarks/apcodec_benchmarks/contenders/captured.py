@@ -43,13 +43,14 @@ class CapturedReference(PyTorchReference):
 
     def _record(self, held: Tensor, call: Callable[[Tensor], Tensor]) -> tuple[Any, Tensor, Tensor]:
         """The graph, and the memory that it reads and writes."""
-        beside: Any = torch.cuda.Stream(self.device)
+        library: Any = torch.cuda  # whose streams and graphs carry no types
+        beside = library.Stream(self.device)
         beside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(beside):
             for _ in range(_WARM_UP):
                 call(held)
         torch.cuda.current_stream(self.device).wait_stream(beside)
-        graph: Any = torch.cuda.CUDAGraph()
+        graph = library.CUDAGraph()
         with torch.cuda.graph(graph):
             result = call(held)
         return graph, held, result

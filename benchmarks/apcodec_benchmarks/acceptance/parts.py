@@ -140,7 +140,7 @@ REHEARSAL = Scale(
     torch_device="cpu",
     bundle="demo",
     batches=(1,),
-    seconds=0.3,
+    seconds=0.1,
     schedule=Schedule(warm_up_calls=0, warm_up_seconds=0, calls=1, seconds=0.01, least=1),
     profiles=("low-latency",),
     others=("apcodec-pytorch",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from apcodec_benchmarks.acceptance.ceilings import Ceilings, Need
@@ -101,15 +102,28 @@ def _stages(journal: Journal, subject: Subject, local: Local, scale: Scale, batc
 
 
 class _Work:
-    """What calls of a contender ask of a card: counted once, for one clip."""
+    """What calls of a contender ask of a card: counted once, for one clip, at the first question."""
 
     def __init__(self, subject: Subject, seconds: float) -> None:
         self._subject = subject
         self._samples = max(1, round(seconds * subject.contender.facts.sample_rate))
-        self._work: Mapping[str, tuple[float, float]] = {}
-        if isinstance(subject.contender, HasWork):
-            self._work = subject.contender.work(self._samples)
-        self._nodes = _nodes(subject.bundle, subject.precision) if subject.bundle else {}
+
+    @cached_property
+    def _work(self) -> Mapping[str, tuple[float, float]]:
+        """FLOP and least bytes, by stage or direction."""
+        contender = self._subject.contender
+        return contender.work(self._samples) if isinstance(contender, HasWork) else {}
+
+    @cached_property
+    def _nodes(self) -> dict[str, int]:
+        """Operators of each graph that do something; of what is not ours nobody knows."""
+        import onnx
+
+        bundle, precision = self._subject.bundle, self._subject.precision
+        if bundle is None:
+            return {}
+        graphs = {name: onnx.load_model_from_string(bundle.graph(name, precision)).graph for name in GRAPHS}
+        return {name: sum(node.op_type not in VIEWS for node in graph.node) for name, graph in graphs.items()}
 
     def need(self, case: Case) -> Need | None:
         """Of one case; None where nobody can count it."""
@@ -127,11 +141,3 @@ class _Work:
 
 def _direction(name: str) -> str:
     return ENCODE if name in (*ENCODING, ENCODE) else DECODE
-
-
-def _nodes(bundle: Bundle, precision: str) -> dict[str, int]:
-    """Operators of each graph that do something."""
-    import onnx
-
-    graphs = {name: onnx.load_model_from_string(bundle.graph(name, precision)).graph for name in GRAPHS}
-    return {name: sum(node.op_type not in VIEWS for node in graph.node) for name, graph in graphs.items()}

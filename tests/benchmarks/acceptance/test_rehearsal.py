@@ -10,13 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from apcodec_benchmarks.acceptance.ceilings import FACT, Ceilings
+from apcodec_benchmarks.acceptance.journal import Journal
 from apcodec_benchmarks.acceptance.parts import PARTS
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("part", [part.name for part in PARTS])
+LONG = ("onnxruntime", "tensorrt", "others", "training")
+"""Parts that take longer than a few seconds on two CPUs."""
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part.name, marks=pytest.mark.slow) if part.name in LONG else part.name for part in PARTS]
+)
 def test_a_part_runs_to_its_end_and_passes(tmp_path: Path, part: str) -> None:
+    # As the part ``device`` leaves them, so that shares are computed.
+    Journal(tmp_path, "device").fact(
+        FACT, Ceilings(products={"float32": 1e12}, memory=1e12, bus=1e10, launch=1e-5).to_dict()
+    )
     packages = [ROOT, *(ROOT / name for name in ("export", "engines", "benchmarks", "training", "tests"))]
     ran = subprocess.run(
         [sys.executable, "-m", "apcodec_benchmarks.acceptance", "--rehearse", "--parts", part, "--out", tmp_path],

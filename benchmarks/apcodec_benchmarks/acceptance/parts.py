@@ -146,7 +146,7 @@ REHEARSAL = Scale(
     others=("apcodec-pytorch",),
     files=3,
     file_seconds=0.3,
-    tests=" and not float16 and not parts",
+    tests=" and not float16 and not parts and not rtx",
     steps=1,
     training={
         "network": {

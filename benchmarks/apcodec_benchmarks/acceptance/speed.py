@@ -76,6 +76,7 @@ def measure(journal: Journal, subject: Subject, scale: Scale, ceilings: Ceilings
                 share, limit = ceilings.judge(need, outcome.times.median, subject.precision)
             journal.figure(subject.what, case, outcome.times, share=share, limit=limit)
         _stages(journal, subject, local, scale, batch)
+    journal.check(f"{subject.what}: timed", True)
 
 
 def _cases(subject: Subject, batch: int, seconds: float) -> list[Case]:

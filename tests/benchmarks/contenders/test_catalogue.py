@@ -48,7 +48,7 @@ print(*sorted(name for name in sys.modules if name.startswith(heavy)))
 def test_the_usual_ones_run_where_nobody_names_any() -> None:
     usual = [
         *("apcodec", "apcodec-whole", "apcodec-openvino", "apcodec-bf16", "apcodec-int8", "apcodec-plain"),
-        *("apcodec-tensorrt", "apcodec-pytorch", "apcodec-compiled", "apcodec-captured"),
+        *("apcodec-tensorrt", "apcodec-pytorch", "apcodec-compiled"),
         *("encodec-24k", "encodec-48k", "dac-44k", "mimi", "audiodec", "opus"),
     ]
     assert named(None) == named([]) == usual

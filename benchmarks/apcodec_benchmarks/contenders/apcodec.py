@@ -67,10 +67,9 @@ class ApcodecContender:
                 threads=settings.threads,
                 unproven=random,  # what it codes means nothing, so only its speed counts
             )
-            codec = Codec(bundle, create(bundle, options))
+            self._hold(Codec(bundle, create(bundle, options)), settings)
         except ApcodecError as error:
             raise ContenderError(str(error)) from error
-        self._hold(codec, settings)
 
     @classmethod
     def of(cls, codec: Codec, settings: Settings) -> ApcodecContender:

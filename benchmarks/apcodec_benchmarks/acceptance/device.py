@@ -43,7 +43,7 @@ def _transforms(journal: Journal, scale: Scale) -> None:
     samples = max(round(scale.seconds * bundle.spec.sample_rate), bundle.spec.min_samples)
     audio = reference_signals(bundle.spec.sample_rate, samples)["speech"][None]
     try:
-        inputs: dict[str, Any] = {"stft": audio, "istft": _spectrum(host, audio)}
+        inputs: dict[str, Any] = {"stft": (audio,), "istft": _spectrum(host, audio)}
         for name, values in inputs.items():
             *_, (_, expected) = host.steps((name,), values)
             *_, (_, found) = card.steps((name,), values)
@@ -56,5 +56,5 @@ def _transforms(journal: Journal, scale: Scale) -> None:
 
 def _spectrum(host: OnnxRuntimeBackend, audio: NDArray[np.float32]) -> list[Any]:
     """What the decoder gives for speech, on the host."""
-    *_, (_, values) = host.steps(("dequantizer", "decoder"), host.encode(audio))
+    *_, (_, values) = host.steps(("dequantizer", "decoder"), (host.encode(audio),))
     return values

@@ -10,14 +10,15 @@ from typing import Any
 from apcodec_benchmarks.acceptance.ceilings import Ceilings, Need
 from apcodec_benchmarks.acceptance.journal import Journal
 from apcodec_benchmarks.acceptance.parts import Scale
-from apcodec_benchmarks.arithmetic.graphs import ENCODING, VIEWS
+from apcodec_benchmarks.arithmetic.graphs import VIEWS
 from apcodec_benchmarks.contenders.base import HasWork
 from apcodec_benchmarks.measurements import Case, Distribution
 from apcodec_benchmarks.modes import DECODE, ENCODE, ROUND_TRIP
 from apcodec_benchmarks.timing import rounds
 from apcodec_benchmarks.workers.host import Host
-from apcodec_deploy.bundle import GRAPHS, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, ContenderError
+from apcodec_deploy.families import ENCODE as ENCODING
 
 _FLOAT_BYTES = 4
 
@@ -123,7 +124,7 @@ class _Work:
         bundle, precision = self._subject.bundle, self._subject.precision
         if bundle is None:
             return {}
-        graphs = {name: onnx.load_model_from_string(bundle.graph(name, precision)).graph for name in GRAPHS}
+        graphs = {name: onnx.load_model_from_string(bundle.graph(name, precision)).graph for name in bundle.spec.graphs}
         return {name: sum(node.op_type not in VIEWS for node in graph.node) for name, graph in graphs.items()}
 
     def need(self, case: Case) -> Need | None:

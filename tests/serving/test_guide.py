@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import yaml
 from documents import DOCS, ROOT, blocks
 from triton_server import TritonServer
@@ -19,33 +20,31 @@ from apcodec_deploy import Codec, EncodedAudio
 PAGE = DOCS / "serving.md"
 
 
-def block(language: str, beginning: str = "") -> str:
-    (found,) = (each.text for each in blocks(PAGE) if each.language == language and each.text.startswith(beginning))
-    return found
+def commands(language: str) -> list[list[str]]:
+    return [words for each in blocks(PAGE) if each.language == language for words in each.commands()]
 
 
 @pytest.mark.slow
 def test_the_python_client_works_as_it_stands(server: TritonServer, alone: Codec, tmp_path: Path) -> None:
-    program = block("python").replace("localhost:8001", f"127.0.0.1:{server.grpc}")
+    (program,) = (each.text for each in blocks(PAGE) if each.language == "python")
+    program = program.replace("localhost:8001", f"127.0.0.1:{server.grpc}")
     clip = ROOT / "examples" / "speech_german_22k.wav"
     (tmp_path / "song.flac").symlink_to(clip)
     program += "np.save('codes.npy', codes)\n"
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, check=True)
-    import soundfile
-
     audio, rate = soundfile.read(clip, dtype="float32")
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), alone.encode(audio, rate).codes)
 
 
 @pytest.mark.slow
 def test_the_request_of_curl_is_answered(server: TritonServer, alone: Codec) -> None:
-    found = re.search(r"models/(\w+)/infer --data '(.*)'", block("sh", "curl localhost:8000/v2/models"), re.DOTALL)
-    assert found is not None
-    status, answer = server.post(found[1], found[2].encode())
+    (words,) = (words for words in commands("sh") if "--data" in words)
+    status, answer = server.post("apcodec_decode", words[-1].encode())
+    assert words[:3] == ["curl", "localhost:8000/v2/models/apcodec_decode/infer", "--data"]
     (audio,) = answer["outputs"]
-    assert (status, audio["shape"]) == (200, [1, 639])
-    codes = np.arange(1, 9, dtype=np.int16).reshape(1, 4, 2)
-    header = alone.header(48_000, 1, alone.layout(), one_dimensional=True).counted(639, 2)
+    assert (status, audio["shape"]) == (200, [1, 319])
+    codes = np.arange(1, 5, dtype=np.int16).reshape(1, 4, 1)
+    header = alone.header(48_000, 1, alone.layout(), one_dimensional=True).counted(319, 1)
     np.testing.assert_array_equal(np.float32(audio["data"]), alone.decode(EncodedAudio(codes, header)))
 
 

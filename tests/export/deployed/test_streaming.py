@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from small_causal import WIDTHS, in_float64
 from token_by_token import TokenByToken
 
 from apcodec_deploy.bundle import Bundle
@@ -21,38 +20,8 @@ from apcodec_export.deployed.streaming import StreamDecoder, StreamEncoder
 from apcodec_export.forms import StreamForm, layer_paths
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
 
-TINY = replace(
-    PUBLISHED_48K,
-    n_fft=74,
-    win_size=32,
-    hop_size=4,
-    ratio=3,
-    dim=10,
-    intermediate_dim=14,
-    num_layers=2,
-    encoder_amp_channels=7,
-    encoder_pha_channels=6,
-    decoder_amp_channels=7,
-    decoder_pha_channels=6,
-    amp_down_kernel=3,
-    pha_down_kernel=3,
-    amp_up_kernel=5,
-    pha_up_kernel=5,
-    latent_dim=5,
-    num_codebooks=2,
-    codebook_size=16,
-    codebook_dim=4,
-)
+TINY = replace(PUBLISHED_48K, **WIDTHS, amp_up_kernel=5, pha_up_kernel=5)
 DOUBLE = PrecisionPlan(name="float64")
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("context", [0, 1, 6])

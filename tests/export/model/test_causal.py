@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_causal import SMALL, in_float64
 from token_by_token import TokenByToken
 from torch import Tensor
 
@@ -19,28 +18,6 @@ from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.model.causal import CausalIstft, CausalStft
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
 
-SMALL = replace(
-    streamable(PUBLISHED_48K, 0),
-    n_fft=74,  # twice a prime: no angle of a lone sample lies on an axis, where rounding would decide its phase
-    win_size=32,
-    hop_size=4,
-    ratio=3,
-    dim=10,
-    intermediate_dim=14,
-    num_layers=2,
-    encoder_amp_channels=7,
-    encoder_pha_channels=6,
-    decoder_amp_channels=7,
-    decoder_pha_channels=6,
-    amp_down_kernel=3,
-    pha_down_kernel=3,
-    amp_up_kernel=6,
-    pha_up_kernel=6,
-    latent_dim=5,
-    num_codebooks=2,
-    codebook_size=16,
-    codebook_dim=4,
-)
 NETWORKS = st.builds(
     lambda context, ratio, channels, projections, window, hop: streamable(
         replace(
@@ -67,16 +44,6 @@ NETWORKS = st.builds(
     st.sampled_from([2, 5, 8]),
 )
 """Both contexts and others, odd widths and ratios, unlike branches, with and without projections."""
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    """Whatever is made meanwhile is made in double precision, constants as well."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def doubled(network: NetworkConfig) -> Checkpoint:

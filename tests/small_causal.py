@@ -29,7 +29,7 @@ WIDTHS = {
     "codebook_size": 16,
     "codebook_dim": 4,
 }
-"""Of a network. ``n_fft`` is twice a prime, so no angle of a lone sample lies on an axis, where rounding would decide."""
+"""Of a network. ``n_fft`` is twice a prime: no angle of a lone sample lies on an axis, where rounding would decide."""
 SMALL = replace(streamable(PUBLISHED_48K, 0), **WIDTHS, amp_up_kernel=6, pha_up_kernel=6)
 
 

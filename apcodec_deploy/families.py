@@ -46,8 +46,8 @@ class WindowedSpec(ModelSpec):
     @property
     def min_samples(self) -> int:
         """The shortest clip whose edges the transform can reflect; shorter ones are zero-extended to it."""
-        blocks, lead = -(-self.win_size // self.hop_size), (self.win_size + 1) // 2
-        return max(lead, blocks * self.hop_size - lead) + 1
+        blocks = -(-self.win_size // self.hop_size)
+        return max(self.lead, blocks * self.hop_size - self.lead) + 1
 
     @property
     def context_latents(self) -> int:
@@ -95,7 +95,10 @@ class WindowedSpec(ModelSpec):
         return isinstance(layout, WindowLayout)
 
     def frames(self, samples: int) -> int:
-        """Frames of the centred transform of a clip of ``samples``."""
+        """Frames of the centred transform of a clip of ``samples``.
+
+        For whole hops and an odd ``n_fft``, PyTorch leaves the last one out. With it, one law holds for all models.
+        """
         return samples // self.hop_size + 1
 
     def latents(self, samples: int) -> int:
@@ -145,8 +148,9 @@ class StreamSpec(ModelSpec):
                 f"win_size is {self.win_size} and hop_size {self.hop_size}; a whole number of hops from three on is "
                 "expected, or the squared windows do not add up to a constant"
             )
-        if self.win_size % 2:
-            raise BundleError(f"win_size is {self.win_size}; an even number is expected of a causal model")
+        for name in ("n_fft", "win_size"):
+            if getattr(self, name) % 2:
+                raise BundleError(f"{name} is {getattr(self, name)}; an even number is expected of a causal model")
         for tensor in (*self.encoder_state, *self.decoder_state):
             if not all(type(size) is int and size > 0 for size in tensor.shape):
                 raise BundleError(f"the state {tensor.name} has the shape {list(tensor.shape)}, which is none")

@@ -70,11 +70,6 @@ class ModelSpec(ABC):
             value = getattr(self, field.name)
             if field.name not in self.NOT_COUNTS and (type(value) is not int or value < 1):
                 raise BundleError(f"{field.name} is {value!r}; a positive integer is expected")
-        if self.n_fft % 2:
-            # PyTorch pads by n_fft // 2, so a clip of whole hops would have a frame less than any other law here says.
-            raise BundleError(
-                f"n_fft is {self.n_fft}; an even number is expected, or a clip of whole hops lacks a frame"
-            )
         if not self.hop_size < self.win_size <= self.n_fft:
             raise BundleError(
                 f"win_size is {self.win_size}; more than a hop of {self.hop_size} and at most n_fft ({self.n_fft}) are "
@@ -96,6 +91,11 @@ class ModelSpec(ABC):
     def bins(self) -> int:
         """Frequency bins of the transform."""
         return self.n_fft // 2 + 1
+
+    @property
+    def lead(self) -> int:
+        """Samples of a window before the one that its frame is centred on, where PyTorch puts it in ``n_fft``."""
+        return self.n_fft // 2 - (self.n_fft - self.win_size) // 2
 
     @property
     def samples_per_latent(self) -> int:

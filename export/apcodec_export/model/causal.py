@@ -59,9 +59,7 @@ class CausalIstft(Frames):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        share = torch.full((spec.bins, 1), 2 / spec.n_fft, dtype=torch.float64)
-        share[0] = share[-1] = 1 / spec.n_fft
-        share /= self.window.square().sum() / spec.hop_size
+        share = self.share / (self.window.square().sum() / spec.hop_size)
         self.delay = spec.win_size - spec.hop_size
         self.even = stored(share * self.cosine * self.taper)
         self.odd = stored(share * self.sine * self.taper)

@@ -8,9 +8,12 @@ silence; a constant) the odd half is *exactly* zero, so the phase is 0 or +pi on
 or -pi to rounding noise. The sine rows of DC and Nyquist are exactly zero for the same reason.
 
 The centre of a window of odd size lies between two samples. Its halves are mirrored about that place, where no frame is
-symmetric by reflection, and each bin is turned by half a sample, which is where PyTorch counts phase from.
+symmetric by reflection. PyTorch counts phase from the middle of the ``n_fft`` samples. Where one of the two sizes is
+odd, that is half a sample from the window's centre, and each bin is turned by it.
 
-Shapes: B clips, N samples, F = n_fft / 2 + 1 bins, T = N // hop + 1 frames, K hops per window.
+Where ``n_fft`` is odd, there is no bin of Nyquist, and a clip of whole hops has a last frame that PyTorch leaves out.
+
+Shapes: B clips, N samples, F = n_fft // 2 + 1 bins, T = N // hop + 1 frames, K hops per window.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ class Frames(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.hop = spec.hop_size
+        self.lead = spec.lead
         self.reach = spec.win_size // 2
-        self.lead = spec.win_size - self.reach
+        self.middle = spec.win_size - self.reach
         self.blocks = -(-spec.win_size // spec.hop_size)
         between = spec.win_size % 2
         offset = torch.arange(self.reach + 1, dtype=torch.float64) + between / 2
@@ -47,24 +51,30 @@ class Frames(nn.Module):
         angle = 2 * math.pi / spec.n_fft * torch.outer(bins, offset)
         self.window = torch.hann_window(spec.win_size, dtype=torch.float64)
         # The weight at each offset from the centre, alike on both sides; half a window from it, it is zero.
-        self.taper = torch.cat((self.window[self.lead :], torch.zeros(1, dtype=torch.float64)))
+        self.taper = torch.cat((self.window[self.middle :], torch.zeros(1, dtype=torch.float64)))
         # torch counts phase from the start of the n_fft samples, half a turn per bin from the centre.
         turn = 1 - 2 * (bins % 2)[:, None]
         self.cosine = turn * angle.cos()
         self.sine = -turn * angle.sin()
         self.sine[0] = 0
-        (self.cosine if between else self.sine)[-1] = 0
-        self.turn = _Turn(spec) if between else None
+        # Each bin stands for its negative frequency, too, but DC and Nyquist, which are their own.
+        self.share = torch.full((spec.bins, 1), 2 / spec.n_fft, dtype=torch.float64)
+        self.share[0] /= 2
+        if spec.n_fft % 2 == 0:
+            (self.cosine if between else self.sine)[-1] = 0
+            self.share[-1] /= 2
+        self.turn = _Turn(spec) if (spec.win_size + spec.n_fft) % 2 else None
 
 
 class _Turn(nn.Module):
-    """Turns each bin (B, F, T) by half a sample: exactly so for DC, not turned, and Nyquist, by a quarter."""
+    """Turns each bin (B, F, T) by half a sample: exactly so for DC, not turned, and Nyquist, by a quarter circle."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         lag = math.pi / spec.n_fft * torch.arange(spec.bins, dtype=torch.float64)
         self.cosine, self.sine = stored(lag.cos()[:, None]), stored(lag.sin()[:, None])
-        self.cosine[-1] = 0
+        if spec.n_fft % 2 == 0:
+            self.cosine[-1] = 0
 
     def forward(self, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
         return self.cosine * real - self.sine * imag, self.sine * real + self.cosine * imag
@@ -84,7 +94,7 @@ class Stft(Frames):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         weight = self.taper[: self.reach].clone()
-        if self.turn is None:
+        if spec.win_size % 2 == 0:
             weight[0] /= 2  # the centre sample is its own mirror image and is summed twice
         self.even = stored(self.cosine[:, : self.reach] * weight)
         self.odd = stored(self.sine[:, : self.reach] * weight)
@@ -101,7 +111,7 @@ class Stft(Frames):
             hops[:, :, shift : shift - last] if shift < last else hops[:, :, shift:] for shift in range(last + 1)
         ]
         frames = torch.cat(shifted, dim=1)
-        right = frames[:, self.lead : self.lead + self.reach]
+        right = frames[:, self.middle : self.middle + self.reach]
         left = frames.index_select(1, self.mirror)
         even, odd = self.even @ (right + left), self.odd @ (right - left)
         return (even, odd) if self.turn is None else self.turn(even, odd)
@@ -156,11 +166,9 @@ class Istft(Frames):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        share = torch.full((spec.bins, 1), 2 / spec.n_fft, dtype=torch.float64)
-        share[0] = share[-1] = 1 / spec.n_fft
-        self.even = stored((share * self.cosine * self.taper).T.contiguous())
-        self.odd = stored((share * self.sine * self.taper).T.contiguous())
-        self.mirror = nn.Buffer(torch.arange(self.reach, self.reach - self.lead, -1), persistent=False)
+        self.even = stored((self.share * self.cosine * self.taper).T.contiguous())
+        self.odd = stored((self.share * self.sine * self.taper).T.contiguous())
+        self.mirror = nn.Buffer(torch.arange(self.reach, self.reach - self.middle, -1), persistent=False)
         self.rest = self.blocks * self.hop - spec.win_size
         energy = F.pad(self.window.square(), (0, self.rest))
         self.energy = stored(energy[None, :, None])

@@ -16,6 +16,7 @@
     ├── ManifestError            a job's manifest that is damaged or of a later version
     ├── MissingDependencyError   an optional package that is not installed
     ├── OutputError              a result that cannot be put where it should go
+    │   └── ReaderGoneError      whoever read standard output has left
     ├── ServingError             a request that a server cannot answer, or a model that it cannot serve
     └── TrainingError            a training run that cannot start, or cannot go on
 
@@ -91,6 +92,10 @@ class MissingDependencyError(ApcodecError):
 
 class OutputError(ApcodecError):
     """A result that cannot be put where it should go."""
+
+
+class ReaderGoneError(OutputError):
+    """Whoever read standard output has left, as ``head`` does once it has its lines. There is nobody to be told."""
 
 
 class ServingError(ApcodecError):

@@ -15,9 +15,9 @@ from typer.core import TyperGroup
 from apcodec_deploy.cli.console import print_json, result, say
 from apcodec_deploy.cli.greeting import GREETING
 from apcodec_deploy.cli.help_text import help_of
-from apcodec_deploy.cli.signals import INTERRUPTED, Signals
+from apcodec_deploy.cli.signals import INTERRUPTED, READER_GONE, Signals
 from apcodec_deploy.cli.streams import flush_output, guard_streams
-from apcodec_deploy.errors import ApcodecError, MissingDependencyError
+from apcodec_deploy.errors import ApcodecError, MissingDependencyError, ReaderGoneError
 from apcodec_deploy.version import __version__
 from apcodec_deploy.workers import any_left
 
@@ -94,7 +94,8 @@ def _root(
 def main() -> NoReturn:
     """Run the command line.
 
-    Exit 0 if all went well, 1 after an error, 2 for wrong usage, and 128 and its number after a signal: 130 for Ctrl-C.
+    Exit 0 if all went well, 1 after an error, 2 for wrong usage, and 128 and its number after a signal: 130 for Ctrl-C,
+    141 where the reader of a pipe has left.
     """
     guard_streams()
     signals = Signals()
@@ -104,6 +105,8 @@ def main() -> NoReturn:
             flush_output()
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except ReaderGoneError:
+        code = READER_GONE
     except ApcodecError as error:
         code = _told(error)
     code = signals.exit_code(code)

@@ -14,6 +14,8 @@ from apcodec_deploy.cli.console import say
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code inside of a command, whichever signal it was; ``Signals.exit_code`` tells which."""
+READER_GONE = 128 + 13
+"""That of a shell's own tools, which SIGPIPE ends without a word. Python ignores that signal, and Windows has none."""
 
 
 class Signals:

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from apcodec_deploy.errors import AudioError, OutputError
+from apcodec_deploy.errors import AudioError, OutputError, ReaderGoneError
 
 STDIN, STDOUT, STDERR = "standard input", "standard output", "standard error"
 
@@ -30,6 +30,7 @@ def flush_output() -> None:
 
     Raises:
         OutputError: Standard output cannot be written.
+        ReaderGoneError: It is a pipe that nobody reads any more.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -76,7 +77,8 @@ class _Output(io.RawIOBase):
             except OSError as error:
                 self._failed = True
                 if self._tells:
-                    raise OutputError(f"{self._name} cannot be written: {error.strerror or error}") from None
+                    kind = ReaderGoneError if isinstance(error, BrokenPipeError) else OutputError
+                    raise kind(f"{self._name} cannot be written: {error.strerror or error}") from None
         return memoryview(data).nbytes
 
     def writable(self) -> bool:

@@ -40,7 +40,8 @@ for line in sys.stdin.buffer:
 def commands(locale: dict[str, str], cwd: Path, *calls: list[bytes | str]) -> list[tuple[str, int]]:
     """What commands print in a process of that locale, and their exit codes."""
     lines = [" ".join((os.fsencode(word)).hex() for word in call) for call in calls]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    deciding = tuple(name for name in os.environ if name.startswith(("LC_", "LANG", "PYTHON")) and name != "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if name not in deciding}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input="\n".join(lines).encode(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -243,5 +244,6 @@ def test_its_import_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
         "import_openvino().Core()\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
     )
-    subprocess.run([sys.executable, "-c", code], env={"HOME": str(tmp_path), "PATH": ""}, check=True, timeout=120)
+    surroundings = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    subprocess.run([sys.executable, "-c", code], env=surroundings, check=True, timeout=120)
     assert not list(tmp_path.iterdir())

@@ -207,13 +207,12 @@ class StreamSpec(ModelSpec):
     @property
     def graphs(self) -> dict[str, GraphSignature]:
         def stateful(name: str, given: str, made: str, state: tuple[StateTensor, ...]) -> GraphSignature:
-            def held(prefix: str) -> tuple[TensorSignature, ...]:
-                return tuple(
-                    TensorSignature(f"{prefix}{tensor.name}", "float32", ("batch", *tensor.shape)) for tensor in state
-                )
+            def held(name: str, tensor: StateTensor) -> TensorSignature:
+                return TensorSignature(name, "float32", ("batch", *tensor.shape))
 
             plain = signature(name, given, made, {"books": self.num_codebooks})
-            return GraphSignature(name, (*plain.inputs, *held("")), (*plain.outputs, *held("next_")))
+            before, after = ([held(getattr(each, kind), each) for each in state] for kind in ("name", "after"))
+            return GraphSignature(name, (*plain.inputs, *before), (*plain.outputs, *after))
 
         audio, codes = "audio:float32(batch,samples)", "codes:int32(batch,books,latents)"
         return {

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.errors import BitstreamError
 from apcodec_deploy.families import StreamSpec
-from apcodec_deploy.spec import Layout, ModelSpec, State
+from apcodec_deploy.spec import Layout, ModelSpec
 from apcodec_deploy.streams import StreamLayout, coded_calls, sounding_calls
 from apcodec_deploy.windows import Joint, WindowLayout, cut_audio, cut_codes
 
@@ -106,15 +106,19 @@ class _Streams:
 
     def __init__(self, direction: str, backend: Backend) -> None:
         self.direction, self.backend = direction, backend
-        self._states: dict[int, State] = {}
+        self._states: tuple[Carried, ...] = ()
 
     def push(self, rows: NDArray[Any]) -> NDArray[Any]:
         """What comes next in every channel."""
-        limit, made = self.backend.batch_limit, []
+        limit = self.backend.batch_limit
+        made: list[NDArray[Any]] = []
+        after: list[Carried] = []
         for first in range(0, len(rows), limit):
             some = np.ascontiguousarray(rows[first : first + limit])
-            result, self._states[first] = self.backend.push(self.direction, some, self._states.get(first, ()))
+            result, states = self.backend.push(self.direction, some, self._states[first : first + limit])
             made.append(result)
+            after += states
+        self._states = tuple(after)
         return np.concatenate(made) if len(made) > 1 else made[0]
 
 

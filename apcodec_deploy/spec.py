@@ -21,15 +21,20 @@ WindowLength = float | str | None
 """``"whole"``, seconds, or None for what is the model's (or the file's) own."""
 
 State = tuple[NDArray[np.float32], ...]
-"""What a stream carries from one call to the next, and all of it: plain arrays, whose first axis is the streams."""
+"""What one stream carries from one call to the next, and all of it: a plain array for each ``StateTensor``."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateTensor:
-    """One array of a stream's state: float32 zeros at the start, (B, *shape)."""
+    """One array of a stream's state: float32, zeros at the start. Graphs take it as (B, *shape) under its name."""
 
     name: str
     shape: tuple[int, ...]
+
+    @property
+    def after(self) -> str:
+        """What graphs call it when they give it back."""
+        return f"next_{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +178,8 @@ class ModelSpec(ABC):
     def states(self) -> dict[str, tuple[StateTensor, ...]]:
         """What ``encode`` and ``decode`` carry from call to call; nothing where a piece is coded by itself."""
 
-    def start(self, direction: str, rows: int) -> State:
-        """The state of new streams: silence.
+    def start(self, direction: str, rows: int) -> tuple[NDArray[np.float32], ...]:
+        """The states of new streams as graphs take them, each array (rows, *shape): silence.
 
         Args:
             direction: ``encode`` or ``decode``.

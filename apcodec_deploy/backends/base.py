@@ -5,6 +5,7 @@ Shapes: B clips of one length, N samples, Q codebooks, L latents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,10 @@ from apcodec_deploy.spec import State
 ONNXRUNTIME, OPENVINO, TENSORRT = "onnxruntime", "openvino", "tensorrt"
 BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, TENSORRT)
 CPU, CUDA = "cpu", "cuda"
+
+Carried = object
+"""A stream's state as a backend gave it, for that backend alone: plain arrays (``State``) where it computes on the CPU,
+a handle where it keeps them on its device. ``()`` is the state of a new stream, for every backend."""
 
 
 class Backend(Protocol):
@@ -42,13 +47,29 @@ class Backend(Protocol):
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
         """Decode codes (B, Q, L), all of them in range: audio (B, L x samples_per_latent), untrimmed."""
 
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
-        """Go on with B streams: ``encode`` or ``decode`` of what comes next in each, and the state after it.
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        """Go on with B streams: ``encode`` or ``decode`` of what comes next in each, and each one's state after it.
+
+        The states that were given stay as they are: what fails can be pushed again. A model without streams has
+        empty states only.
 
         Args:
             direction: ``encode`` or ``decode``.
             rows: Audio of whole tokens, or codes.
-            state: What the last call gave; new streams where it is empty. A model without streams has no other.
+            states: One for each row: what a push of this backend gave, plain arrays that were fetched, or ``()`` for a
+                new stream. Where it is empty, all are new.
+
+        Raises:
+            BackendError: A state is of another model, direction or backend.
+        """
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        """A stream's state as plain arrays, to be kept or moved elsewhere; any backend of the model goes on from them.
+
+        Raises:
+            BackendError: It is the state of another model, direction or backend, or this backend was closed since.
         """
 
     def prepare(self, *, encode: bool, decode: bool) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.backends.card import UNKNOWN_CARD_BATCH, provider_options, tf32_wanted
 from apcodec_deploy.backends.proving import proven
+from apcodec_deploy.backends.states import checked, stacked, unstacked
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
@@ -99,11 +100,16 @@ class OnnxRuntimeBackend:
         audio: NDArray[np.float32] = self.push("decode", codes)[0]
         return audio
 
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
-        state = state or self._bundle.spec.start(direction, len(rows))
-        *_, (_, values) = self.steps(self.chains[direction], (rows, *state))
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        before = stacked(self._bundle.spec, direction, states, len(rows))
+        *_, (_, values) = self.steps(self.chains[direction], (rows, *before))
         result, *after = (value.numpy() for value in values)
-        return result, tuple(after)
+        return result, unstacked(after, len(rows))
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        return checked(self._bundle.spec, direction, state)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         for name in self.chains["encode"] * encode + self.chains["decode"] * decode:

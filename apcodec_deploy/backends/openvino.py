@@ -9,16 +9,18 @@ two a window gets depends on its length alone, so codes do not depend on what wa
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.compiled import compiled
 from apcodec_deploy.backends.layout import FORM, channels_first
 from apcodec_deploy.backends.proving import proven
+from apcodec_deploy.backends.states import checked, stacked, unstacked
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, watch
@@ -79,10 +81,15 @@ class OpenVinoBackend:
         audio: NDArray[np.float32] = self.push("decode", codes)[0]
         return audio
 
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
-        state = state or self._bundle.spec.start(direction, len(rows))
-        result, *after = self._chain(self.chains[direction], (rows, *state))
-        return result, tuple(after)
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        before = stacked(self._bundle.spec, direction, states, len(rows))
+        result, *after = self._chain(self.chains[direction], (rows, *before))
+        return result, unstacked(after, len(rows))
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        return checked(self._bundle.spec, direction, state)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         for name in self.chains["encode"] * encode + self.chains["decode"] * decode:

@@ -12,14 +12,15 @@ import logging
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.base import Backend, Carried
+from apcodec_deploy.backends.states import checked, stacked
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Memory
 from apcodec_deploy.cuda.streams import Streams
@@ -85,9 +86,15 @@ class PipelinedBackend(ABC):
         audio: NDArray[np.float32] = self._run("decode", codes)
         return audio
 
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
         """One call; pipelines are for models that carry no state."""
-        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
+        _, none = stacked(self._bundle.spec, direction, states, len(rows)), ((),) * len(rows)
+        return (self.encode(rows) if direction == "encode" else self.decode(rows)), none
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        return checked(self._bundle.spec, direction, state)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         with self._turn():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.shared import SharedBackend
+from apcodec_deploy.backends.states import checked, stacked, unstacked
 from apcodec_deploy.errors import BitstreamError
 from apcodec_deploy.families import StreamSpec, read_spec
 from apcodec_deploy.passing import StreamPassing, passing
@@ -48,16 +51,22 @@ class Counting:
         self.batch_limit = batch_limit
         self.calls: list[tuple[str, tuple[int, ...]]] = []
 
-    def push(self, direction: str, rows: Array, state: State = ()) -> tuple[Array, State]:
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
         assert len(rows) <= self.batch_limit and rows.flags.c_contiguous
         self.calls.append((direction, rows.shape))
-        state = state or SPEC.start(direction, len(rows))
+        (state,) = stacked(SPEC, direction, states, len(rows))
         if direction == "encode":
-            tokens = rows.reshape(len(rows), -1, UNIT).sum(axis=2).cumsum(axis=1) + state[0]
-            return np.stack([tokens, tokens + 1], axis=1).astype(np.int32) % 32_768, (tokens[:, -1:],)
+            tokens = rows.reshape(len(rows), -1, UNIT).sum(axis=2).cumsum(axis=1) + state
+            codes = np.stack([tokens, tokens + 1], axis=1).astype(np.int32) % 32_768
+            return codes, unstacked([tokens[:, -1:]], len(rows))
         audio = np.repeat(rows.sum(axis=1), UNIT, axis=1).astype(np.float32)
-        late = np.concatenate([state[0], audio], axis=1)
-        return late[:, :-DELAY], (late[:, -DELAY:],)
+        late = np.concatenate([state, audio], axis=1)
+        return late[:, :-DELAY], unstacked([late[:, -DELAY:]], len(rows))
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        return checked(SPEC, direction, state)
 
     def encode(self, audio: Array) -> Array:
         return self.push("encode", audio)[0]
@@ -129,7 +138,7 @@ def test_codes_out_of_range_never_reach_a_graph() -> None:
 def test_lanes_keep_the_streams_of_many_callers_apart() -> None:
     shared = SharedBackend([Counting(4)])
     one, other = (np.full((1, UNIT), value, np.float32) for value in (1.0, 10.0))
-    states: list[State] = [(), ()]
+    states: list[tuple[Carried, ...]] = [(), ()]
     for round_ in range(1, 4):
         for index, rows in enumerate((one, other)):
             codes, states[index] = shared.push("encode", rows, states[index])

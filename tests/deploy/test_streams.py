@@ -17,12 +17,12 @@ from typer.testing import Result
 
 import apcodec_deploy
 from apcodec_deploy import Codec
+from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, BackendError
 from apcodec_deploy.families import StreamSpec
-from apcodec_deploy.spec import State
 from apcodec_deploy.streams import StreamLayout
 
 Array = NDArray[Any]
@@ -49,11 +49,11 @@ def streaming(bundle: Bundle) -> Iterator[Codec]:
 
 def pushed(backend: OnnxRuntimeBackend, direction: str, rows: Array, unit: int, sizes: list[int]) -> Array:
     """A stream in calls of so many tokens, in turn."""
-    state: State = ()
+    states: tuple[Carried, ...] = ()
     made, start, call = [], 0, 0
     while start < rows.shape[-1] // unit:
         stop = min(start + sizes[call % len(sizes)], rows.shape[-1] // unit)
-        result, state = backend.push(direction, np.ascontiguousarray(rows[..., start * unit : stop * unit]), state)
+        result, states = backend.push(direction, np.ascontiguousarray(rows[..., start * unit : stop * unit]), states)
         made.append(result)
         start, call = stop, call + 1
     return np.concatenate(made, axis=-1)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.errors import BackendError, DeviceError
 from apcodec_deploy.spec import State
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A state that only the backend that gave it takes."""
+
+    backend: Doubling
+    pushes: int
 
 
 class Doubling:
@@ -21,8 +32,10 @@ class Doubling:
 
     name, reason, precision = "doubling", "for a test", "float32"
 
-    def __init__(self, limit: int = 4, *, fails: type[Exception] | None = None, slow: float = 0.0) -> None:
-        self.batch_limit, self.fails, self.slow = limit, fails, slow
+    def __init__(
+        self, limit: int = 4, *, fails: type[Exception] | None = None, slow: float = 0.0, handles: bool = False
+    ) -> None:
+        self.batch_limit, self.fails, self.slow, self.handles = limit, fails, slow, handles
         self.shapes: list[tuple[int, ...]] = []
         self.closed = False
         self.prepared: list[tuple[bool, bool]] = []
@@ -42,8 +55,26 @@ class Doubling:
         halved: NDArray[np.float32] = codes.astype(np.float32) / 2
         return halved
 
-    def push(self, direction: str, rows: NDArray[Any], state: State = ()) -> tuple[NDArray[Any], State]:
-        return (self.encode(rows) if direction == "encode" else self.decode(rows)), state
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        results: NDArray[Any] = self.encode(rows) if direction == "encode" else self.decode(rows)
+        return results, tuple(self._next(state) for state in states)
+
+    def fetched(self, direction: str, state: Carried) -> State:
+        if isinstance(state, Handle) and state.backend is self:
+            return (np.array([state.pushes], np.float32),)
+        raise BackendError("no state of this backend")
+
+    def _next(self, state: Carried) -> Carried:
+        """Streams of a backend with handles: how often each was pushed."""
+        if not self.handles:
+            return ()
+        if isinstance(state, Handle):
+            assert state.backend is self
+            return Handle(self, state.pushes + 1)
+        assert isinstance(state, tuple)
+        return Handle(self, int(state[0][0]) + 1 if state else 1)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         self.prepared.append((encode, decode))
@@ -157,4 +188,53 @@ def test_what_it_is_made_of_is_prepared() -> None:
     assert (shared.name, shared.precision, shared.batch_limit) == ("doubling", "float32", 2)
     shared.prepare(encode=True, decode=False)
     assert [each.prepared for each in backends] == [[(True, False)]] * 2
+    shared.close()
+
+
+def test_streams_stay_on_the_device_where_their_state_is() -> None:
+    backends = [Doubling(slow=0.01, handles=True) for _ in range(3)]
+    shared = SharedBackend(backends)
+    states: list[tuple[Carried, ...]] = [() for _ in range(9)]
+
+    def go_on(index: int) -> None:
+        for _ in range(4):
+            states[index] = shared.push("encode", audio(index, 5), states[index])[1]
+
+    with ThreadPoolExecutor(9) as pool:
+        list(pool.map(go_on, range(9)))
+    assert all(each.shapes for each in backends)
+    for (state,) in states:
+        assert shared.fetched("encode", state)[0][0] == 4
+    shared.close()
+
+
+def test_streams_of_several_devices_meet_on_one_of_them() -> None:
+    one, other = (SharedBackend([Doubling(handles=True)]) for _ in range(2))
+    away, here = (shared.push("encode", audio(1, 5))[1] for shared in (one, other))
+    results, after = other.push("encode", audio(3, 5, rows=3), (*away, *here, ()))
+    assert results.shape == (3, 5)
+    assert [other.fetched("encode", state)[0][0] for state in after] == [2, 2, 1]
+    other.push("encode", audio(1, 5), away)
+    with pytest.raises(BackendError, match="2 states for 1 rows"):
+        other.push("encode", audio(1, 5), (*away, *here))
+    for shared in (one, other):
+        shared.close()
+
+
+def test_streams_of_a_device_that_fails_end_and_others_go_on() -> None:
+    broken, sound = Doubling(slow=0.01, handles=True), Doubling(slow=0.01, handles=True)
+    shared = SharedBackend([broken, sound])
+    states: list[Carried] = []
+    while not (broken.shapes and sound.shapes):
+        with ThreadPoolExecutor(4) as pool:
+            states += [after[0] for _, after in pool.map(lambda _: shared.push("encode", audio(1, 5)), range(4))]
+    broken.fails = DeviceError
+    ended = 0
+    for state in states:
+        try:
+            assert shared.push("encode", audio(1, 5), [state])[0].shape == (1, 5)
+        except DeviceError:
+            ended += 1
+    assert 0 < ended < len(states)
+    assert shared.push("encode", audio(1, 5))[0].shape == (1, 5)
     shared.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +27,11 @@ from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
 from apcodec_deploy.bitstream.reader import Gap, silenced
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
-from apcodec_deploy.errors import BackendError, ModelMismatchError
+from apcodec_deploy.errors import BackendError, ModelMismatchError, SessionError
+from apcodec_deploy.families import StreamSpec
+from apcodec_deploy.live.decoder import DecoderSession
+from apcodec_deploy.live.encoder import EncoderSession
+from apcodec_deploy.live.session import LiveModel, Session, not_causal, push_many
 from apcodec_deploy.machine import give_back_memory
 from apcodec_deploy.passing import passing
 from apcodec_deploy.precision import AUTO
@@ -191,6 +196,33 @@ class Codec:
         passed = self._passing.decode([(blocks, self.layout(window, header.layout))])
         yield from self._finish((audio for _, audio in passed), header, gaps)
 
+    def encoder(self, sample_rate: int | None = None, channels: int = 1) -> EncoderSession:
+        """A session that codes a stream while it comes, at that rate (the model's where None).
+
+        Raises:
+            SessionError: The model is not causal.
+        """
+        return EncoderSession(self._live_model, check_rate(sample_rate or self.sample_rate), channels)
+
+    def decoder(self, sample_rate: int | None = None, channels: int = 1) -> DecoderSession:
+        """A session that decodes a stream while its codes come, to audio of that rate. See ``encoder``."""
+        return DecoderSession(self._live_model, check_rate(sample_rate or self.sample_rate), channels)
+
+    def push_many(self, sessions: Sequence[Session], given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Push a block to each of many sessions of this codec, in few batches; each gives what it gives alone.
+
+        Raises:
+            SessionError: A session is another codec's, is there twice, or was flushed.
+            ApcodecError: As ``push`` does. Whatever is raised, all sessions are as they were.
+        """
+        return push_many(self._live_model, sessions, given)
+
+    @cached_property
+    def _live_model(self) -> LiveModel:
+        if not isinstance(self.spec, StreamSpec):
+            raise SessionError(not_causal(self.bundle.name, self.spec))
+        return LiveModel(self.spec, self.backend, self.fingerprint)
+
     def layout(self, window: WindowLength = None, default: Layout | None = None) -> Layout:
         """How a clip passes: as the user asked for, else as a file says, else the model's own way."""
         layout = default if default is not None and window is None else self.spec.layout(window)
@@ -229,14 +261,7 @@ class Codec:
             ModelMismatchError: The fingerprint or a number differs.
         """
         own = self.header(header.sample_rate, header.channels, header.layout, one_dimensional=header.one_dimensional)
-        if header.fingerprint != own.fingerprint:
-            raise ModelMismatchError(
-                f"these codes were made by model {header.fingerprint}, this is {own.fingerprint} ({self.bundle.name}); "
-                "name the bundle that made them with --model"
-            )
-        for name in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
-            if (found := getattr(header, name)) != (expected := getattr(own, name)):
-                raise ModelMismatchError(f"the header says {name} = {found}, this model has {expected}: it was altered")
+        header.check_model(own, self.bundle.name)
         if not self.spec.passes(header.layout):
             raise ModelMismatchError(f"the header says windows: {header.layout}; that is not how this model codes")
 

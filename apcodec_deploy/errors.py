@@ -17,6 +17,9 @@
     ├── MissingDependencyError   an optional package that is not installed
     ├── OutputError              a result that cannot be put where it should go
     │   └── ReaderGoneError      whoever read standard output has left
+
+
+    ├── SessionError             a live stream that is used in a way that cannot work
     ├── ServingError             a request that a server cannot answer, or a model that it cannot serve
     └── TrainingError            a training run that cannot start, or cannot go on
 
@@ -96,6 +99,10 @@ class OutputError(ApcodecError):
 
 class ReaderGoneError(OutputError):
     """Whoever read standard output has left, as ``head`` does once it has its lines. There is nobody to be told."""
+
+
+class SessionError(ApcodecError):
+    """A live stream that is used in a way that cannot work."""
 
 
 class ServingError(ApcodecError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,34 +27,59 @@ def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
     return max(min(samples, 1), (2 * samples * rate_out + rate_in) // (2 * rate_in))
 
 
-def resample(blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
-    """Convert blocks (C, n) of one clip to another rate; all blocks together have ``resampled_length`` samples.
+class Resampler:
+    """Converts one clip (C, n) to another rate, block by block; all it gives has ``resampled_length`` samples.
 
-    soxr's stream gives the same samples as one conversion of the whole clip, to the bit, whatever the blocks.
+    soxr's stream gives the same samples as one conversion of the whole clip, to the bit, whatever the blocks. It holds
+    back what it cannot compute yet, up to ``resampling_delay`` seconds.
     """
-    if rate_in == rate_out:
-        yield from blocks
-        return
-    import soxr  # here, so that the package can be imported without it and `apcodec doctor` can say that it is broken
 
-    stream, given, taken, channels = None, 0, 0, 1
-    for block in blocks:
-        if stream is None:
-            channels = block.shape[0]
-            stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=QUALITY)
-        taken += block.shape[1]
-        out = stream.resample_chunk(np.ascontiguousarray(block.T))
-        given += len(out)
-        if len(out):
-            yield np.ascontiguousarray(out.T)
-    if stream is None:
-        return
-    rest = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
-    missing = resampled_length(taken, rate_in, rate_out) - given
-    if missing > 0:
+    def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
+        """Begin a clip.
+
+        Args:
+            rate_in: Hz of what comes.
+            rate_out: Hz of what is wanted; the same rate changes nothing.
+            channels: C.
+        """
+        self.rate_in, self.rate_out, self.channels = rate_in, rate_out, channels
+        self.taken = self.given = 0
+        self._stream: Any = None
+        if rate_in != rate_out:
+            import soxr  # here, so that the package can be imported without it and `apcodec doctor` can say so
+
+            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=QUALITY)
+
+    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is ready after one more block (C, n): (C, m), perhaps nothing."""
+        self.taken += block.shape[1]
+        made = block if self._stream is None else self._converted(block)
+        self.given += made.shape[1]
+        return made
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest of the clip (C, m)."""
+        missing = resampled_length(self.taken, self.rate_in, self.rate_out) - self.given
+        if self._stream is None or missing <= 0:
+            return np.zeros((self.channels, 0), np.float32)
+        rest = self._converted(np.zeros((self.channels, 0), np.float32), last=True)[:, :missing]
+        self.given += missing
         # Only a clip shorter than one output sample leaves soxr with less than it should give.
-        rest = np.pad(rest[:missing], ((0, max(missing - len(rest), 0)), (0, 0)))
-        yield np.ascontiguousarray(rest.T)
+        return np.pad(rest, ((0, 0), (0, missing - rest.shape[1])))
+
+    def _converted(self, block: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last).T)
+
+
+def resample(blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
+    """Convert blocks (C, n) of one clip to another rate; all blocks together have ``resampled_length`` samples."""
+    resampler = None
+    for block in blocks:
+        resampler = resampler or Resampler(rate_in, rate_out, block.shape[0])
+        if (made := resampler.push(block)).shape[1]:
+            yield made
+    if resampler is not None and (rest := resampler.finish()).shape[1]:
+        yield rest
 
 
 def exactly(blocks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:

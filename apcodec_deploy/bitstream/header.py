@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from apcodec_deploy.audio.arrays import MAX_CHANNELS
 from apcodec_deploy.audio.resampling import MAX_RATE, MIN_RATE, resampled_length
 from apcodec_deploy.bitstream.packing import packed_bytes
-from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.errors import BitstreamError, ModelMismatchError
 from apcodec_deploy.spec import Layout
 from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
@@ -154,6 +154,27 @@ class Header:
     def counted(self, samples: int, latents: int) -> Header:
         """The same header with its counts known."""
         return replace(self, samples=samples, latents=latents)
+
+    def check_model(self, own: Header, name: str) -> None:
+        """Refuse codes of another model.
+
+        Args:
+            own: The header that the model of that ``name`` would write.
+            name: For the message.
+
+        Raises:
+            ModelMismatchError: The fingerprint or a number differs.
+        """
+        if self.fingerprint != own.fingerprint:
+            raise ModelMismatchError(
+                f"these codes were made by model {self.fingerprint}, this is {own.fingerprint} ({name}); "
+                "name the bundle that made them with --model"
+            )
+        for field in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
+            if (found := getattr(self, field)) != (expected := getattr(own, field)):
+                raise ModelMismatchError(
+                    f"the header says {field} = {found}, this model has {expected}: it was altered"
+                )
 
     def to_bytes(self) -> bytes:
         """The 56 bytes that start a file."""

@@ -1,0 +1,1 @@
+"""Streams that are coded and decoded while they come."""

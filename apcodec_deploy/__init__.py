@@ -12,6 +12,18 @@ from __future__ import annotations
 from apcodec_deploy.codec import Codec, load
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, AudioError, BitstreamError, BundleError
+from apcodec_deploy.live.decoder import DecoderSession
+from apcodec_deploy.live.encoder import EncoderSession
 from apcodec_deploy.version import __version__ as __version__
 
-__all__ = ["ApcodecError", "AudioError", "BitstreamError", "BundleError", "Codec", "EncodedAudio", "load"]
+__all__ = [
+    "ApcodecError",
+    "AudioError",
+    "BitstreamError",
+    "BundleError",
+    "Codec",
+    "DecoderSession",
+    "EncodedAudio",
+    "EncoderSession",
+    "load",
+]

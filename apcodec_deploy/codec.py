@@ -202,11 +202,11 @@ class Codec:
         Raises:
             SessionError: The model is not causal.
         """
-        return EncoderSession(self._live_model, check_rate(sample_rate or self.sample_rate), channels)
+        return EncoderSession(self._live_model, self.sample_rate if sample_rate is None else sample_rate, channels)
 
     def decoder(self, sample_rate: int | None = None, channels: int = 1) -> DecoderSession:
         """A session that decodes a stream while its codes come, to audio of that rate. See ``encoder``."""
-        return DecoderSession(self._live_model, check_rate(sample_rate or self.sample_rate), channels)
+        return DecoderSession(self._live_model, self.sample_rate if sample_rate is None else sample_rate, channels)
 
     def push_many(self, sessions: Sequence[Session], given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Push a block to each of many sessions of this codec, in few batches; each gives what it gives alone.

@@ -14,7 +14,7 @@ from apcodec_deploy.audio.resampling import Resampler
 
 _REMEMBERED = 4096
 """Samples at the lower of both rates that a saved resampler knows: more than soxr's filter and what it holds back."""
-_PROBE_SECONDS, _PROBES_PER_SECOND = 1.5, 200
+_PROBE_SECONDS, _PROBES_PER_SECOND = 3, 1000
 
 
 class ResumableResampler:
@@ -79,6 +79,8 @@ class ResumableResampler:
 
     def _without_surplus(self, made: NDArray[np.float32]) -> NDArray[np.float32]:
         """What came out already, before it was saved, does not come again."""
+        if not self._surplus:
+            return made
         cut = min(self._surplus, made.shape[1])
         self._surplus -= cut
         return made[:, cut:]
@@ -93,9 +95,9 @@ def resampling_delay(rate_in: int, rate_out: int) -> float:
     if rate_in == rate_out:
         return 0.0
     resampler = Resampler(rate_in, rate_out, 1)
-    block = np.zeros((1, -(-rate_in // _PROBES_PER_SECOND)), np.float32)
+    block = np.zeros((1, max(rate_in // _PROBES_PER_SECOND, 1)), np.float32)
     longest = 0.0
     while resampler.taken < _PROBE_SECONDS * rate_in:
         resampler.push(block)
         longest = max(longest, resampler.taken / rate_in - resampler.given / rate_out)
-    return longest
+    return longest + block.shape[1] / rate_in  # between two probes it may have been longer

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,11 @@ class Session(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.sample_rate} Hz, {self.channels} channels, {self.samples} samples>"
 
+    def __reduce__(self) -> NoReturn:
+        raise SessionError(
+            "a session is not pickled; send what save gives, and restore it in a session of the other codec"
+        )
+
     def reset(self) -> None:
         """Begin a new stream; the session is like a new one."""
         with self._lock:
@@ -122,16 +127,16 @@ class Session(ABC):
             SessionError: It is of another model, direction, rate or number of channels, or it is no saved session.
         """
         try:
-            found = {name: saved[name] for name in self._identity()}
+            found = {name: str(saved[name]) for name in self._identity()}
+            for name, own in self._identity().items():
+                if found[name] != str(own):
+                    raise SessionError(f"the saved session has {name} {found[name]}; this one has {own}")
             arrays = [np.asarray(saved[f"state_{tensor.name}"]) for tensor in self._tensors]
             resampler = {name: np.asarray(saved[f"resampler_{name}"]) for name in self._resampler.save()}
             samples, tokens, ended = (int(count) for count in saved["counts"])
             left = np.asarray(saved["left"])
         except (KeyError, TypeError, ValueError) as error:
             raise SessionError(f"this is no saved session ({error!r}); what Session.save gave is expected") from error
-        for name, own in self._identity().items():
-            if str(found[name]) != str(own):
-                raise SessionError(f"the saved session has {name} {found[name]}; this one has {own}")
         for name, array, shape in (
             *((tensor.name, array, tensor.shape) for tensor, array in zip(self._tensors, arrays, strict=True)),
             ("left", left, left.shape[1:]),

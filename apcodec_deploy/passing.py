@@ -18,7 +18,7 @@ from apcodec_deploy.batches import Piece, run_batches
 from apcodec_deploy.errors import BitstreamError
 from apcodec_deploy.families import StreamSpec
 from apcodec_deploy.spec import Layout, ModelSpec
-from apcodec_deploy.streams import StreamLayout, coded_calls, sounding_calls
+from apcodec_deploy.streams import CALL_LATENTS, StreamLayout, coded_calls, sounding_calls
 from apcodec_deploy.windows import Joint, WindowLayout, cut_audio, cut_codes
 
 AudioClip = tuple[Iterable[NDArray[np.float32]], Layout]
@@ -89,37 +89,52 @@ class StreamPassing:
         for index, (blocks, layout) in enumerate(clips):
             streams = _Streams("encode", self.backend)
             for audio in coded_calls(blocks, _stream(layout), unit):
-                yield index, streams.push(audio).astype(np.int16)
+                yield index, streams.push(audio, audio.shape[1] // unit).astype(np.int16)
 
     def decode(self, clips: Iterable[CodedClip]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         for index, (blocks, layout) in enumerate(clips):
             streams = _Streams("decode", self.backend)
             late = _stream(layout).delay
             for codes in sounding_calls(blocks):
-                audio = streams.push(looked_up(codes, self.spec))
+                audio = streams.push(looked_up(codes, self.spec), codes.shape[2])
                 yield index, audio[:, late:]
                 late = max(late - audio.shape[1], 0)
 
 
 class _Streams:
-    """The channels of one clip in one direction: as many streams, so many at a time as the backend wants."""
+    """The channels of one clip in one direction, each a stream."""
 
     def __init__(self, direction: str, backend: Backend) -> None:
         self.direction, self.backend = direction, backend
         self._states: tuple[Carried, ...] = ()
 
-    def push(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def push(self, rows: NDArray[Any], tokens: int) -> NDArray[Any]:
         """What comes next in every channel."""
-        limit = self.backend.batch_limit
-        made: list[NDArray[Any]] = []
-        after: list[Carried] = []
-        for first in range(0, len(rows), limit):
-            some = np.ascontiguousarray(rows[first : first + limit])
-            result, states = self.backend.push(self.direction, some, self._states[first : first + limit])
-            made.append(result)
-            after += states
-        self._states = tuple(after)
-        return np.concatenate(made) if len(made) > 1 else made[0]
+        made, self._states = push_rows(self.backend, self.direction, rows, self._states, tokens)
+        return made
+
+
+def push_rows(
+    backend: Backend, direction: str, rows: NDArray[Any], states: tuple[Carried, ...], tokens: int
+) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+    """Go on with any number of streams; see ``Backend.push``.
+
+    Args:
+        backend: What computes them, so many at a time that it has no more to hold than for windows.
+        direction: ``encode`` or ``decode``.
+        rows: What comes next in each stream.
+        states: Of each; none where all are new.
+        tokens: How many come next in each, at most ``CALL_LATENTS``.
+    """
+    limit = backend.batch_limit * CALL_LATENTS // tokens
+    made: list[NDArray[Any]] = []
+    after: list[Carried] = []
+    for first in range(0, len(rows), limit):
+        some = np.ascontiguousarray(rows[first : first + limit])
+        result, following = backend.push(direction, some, states[first : first + limit])
+        made.append(result)
+        after += following
+    return np.concatenate(made) if len(made) > 1 else made[0], tuple(after)
 
 
 def looked_up(codes: NDArray[np.int16], spec: ModelSpec) -> NDArray[np.int32]:

@@ -26,6 +26,7 @@ from apcodec_deploy.audio.resumable import ResumableResampler, resampling_delay
 from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.errors import AudioError, SessionError
 from apcodec_deploy.families import StreamSpec
+from apcodec_deploy.passing import push_rows
 from apcodec_deploy.spec import ModelSpec, StateTensor
 from apcodec_deploy.streams import CALL_LATENTS
 
@@ -257,7 +258,7 @@ def _computed(sessions: Sequence[Session], steps: Sequence[Step]) -> list[tuple[
         first = sessions[group[0]]
         rows = np.concatenate([steps[index].rows for index in group]) if len(group) > 1 else steps[group[0]].rows
         states = tuple(state for index in group for state in sessions[index]._states)
-        made, after = _passed(first.model, direction, rows, states, tokens, first._per_token)
+        made, after = _passed(first.model, direction, rows, states, tokens)
         start = 0
         for index in group:
             stop = start + sessions[index].channels
@@ -267,23 +268,16 @@ def _computed(sessions: Sequence[Session], steps: Sequence[Step]) -> list[tuple[
 
 
 def _passed(
-    model: LiveModel, direction: str, rows: NDArray[Any], states: tuple[Carried, ...], tokens: int, per_token: int
+    model: LiveModel, direction: str, rows: NDArray[Any], states: tuple[Carried, ...], tokens: int
 ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
-    """Rows through the backend, in calls of bounded size whose product of rows and tokens it can hold."""
+    """Rows through the backend, in calls of bounded size."""
+    if not tokens:
+        shape = (len(rows), model.spec.num_codebooks, 0) if direction == "encode" else (len(rows), 0)
+        return np.zeros(shape, np.float32), states
+    per_token = rows.shape[-1] // tokens
     made = []
     for start in range(0, tokens, CALL_LATENTS):
         some = rows[..., start * per_token : (start + CALL_LATENTS) * per_token]
-        limit = model.backend.batch_limit * CALL_LATENTS // (some.shape[-1] // per_token)
-        parts = []
-        after: list[Carried] = []
-        for first in range(0, len(some), limit):
-            batch = np.ascontiguousarray(some[first : first + limit])
-            part, following = model.backend.push(direction, batch, states[first : first + limit])
-            parts.append(part)
-            after += following
-        made.append(np.concatenate(parts) if len(parts) > 1 else parts[0])
-        states = tuple(after)
-    if not made:
-        books, count = model.spec.num_codebooks, len(rows)
-        return np.zeros((count, books, 0) if direction == "encode" else (count, 0), np.float32), states
+        result, states = push_rows(model.backend, direction, some, states, some.shape[-1] // per_token)
+        made.append(result)
     return np.concatenate(made, axis=-1) if len(made) > 1 else made[0], states

@@ -54,7 +54,8 @@ class Counting:
     def push(
         self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
     ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
-        assert len(rows) <= self.batch_limit and rows.flags.c_contiguous
+        tokens_held = rows[:, 0].size if direction == "decode" else rows.size // UNIT
+        assert tokens_held <= self.batch_limit * CALL_LATENTS and rows.flags.c_contiguous
         self.calls.append((direction, rows.shape))
         (state,) = stacked(SPEC, direction, states, len(rows))
         if direction == "encode":

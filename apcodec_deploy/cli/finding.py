@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     EXPORT = "Your own checkpoint"
     BENCH = "Measuring speed and quality"
     TRAIN = "Training a model"
+    LIVE = "Through a microphone and a speaker"
     FILES = "More kinds of files, and clusters"
 
 

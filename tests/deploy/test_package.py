@@ -75,7 +75,9 @@ def test_the_public_names_are_these() -> None:
         "BitstreamError",
         "BundleError",
         "Codec",
+        "DecoderSession",
         "EncodedAudio",
+        "EncoderSession",
         "load",
     ]
 

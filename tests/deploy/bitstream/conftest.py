@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from apc_files import Codes, WriteApc, random_codes
 from numpy.typing import NDArray
 
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.windows import WindowLayout
-
-WriteApc = Callable[..., bytes]
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +45,15 @@ def write_apc() -> WriteApc:
         return file.getvalue()
 
     return write
+
+
+@pytest.fixture(scope="session")
+def small(header: Header) -> Header:
+    """Two channels in chunks of 4 latents: 5 bytes per latent and channel, 52 per whole chunk."""
+    return replace(header, channels=2, chunk_latents=4)
+
+
+@pytest.fixture(scope="session")
+def codes() -> Codes:
+    """Codes for two whole chunks of ``small`` and one of 3 latents."""
+    return random_codes(2, 11)

@@ -23,8 +23,8 @@ from apcodec_deploy.audio.arrays import checked_clip
 from apcodec_deploy.audio.resampling import check_rate, exactly, resample
 from apcodec_deploy.backends.base import Backend, BackendOptions
 from apcodec_deploy.backends.choice import create
+from apcodec_deploy.bitstream.gaps import Gap, silenced
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
-from apcodec_deploy.bitstream.reader import Gap, silenced
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import BackendError, ModelMismatchError, SessionError

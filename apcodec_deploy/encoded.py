@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.bitstream.gaps import Gap
 from apcodec_deploy.bitstream.header import Header
-from apcodec_deploy.bitstream.reader import Gap, open_codes
+from apcodec_deploy.bitstream.reader import open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.errors import BitstreamError
 from apcodec_deploy.files import written_whole

@@ -50,6 +50,10 @@ class StreamLayout:
         """Latents of a clip of ``samples``, ``unit`` to a latent: as many as it takes until its last one is final."""
         return -(-(samples + self.delay) // unit)
 
+    def longest(self, latents: int, unit: int) -> int:
+        """The most samples of a clip of ``latents``: the inverse of ``latents``."""
+        return latents * unit - self.delay
+
 
 def coded_calls(
     blocks: Iterable[NDArray[np.float32]], layout: StreamLayout, unit: int

@@ -89,6 +89,10 @@ class WindowLayout:
         """Latents of a clip of ``samples``, ``unit`` to a latent: ``ceil(frames / ratio)`` of the centred transform."""
         return samples // unit + 1
 
+    def longest(self, latents: int, unit: int) -> int:
+        """The most samples of a clip of ``latents``: the inverse of ``latents``."""
+        return latents * unit - 1
+
     def single(self, latents: int) -> bool:
         """Whether a clip of so many latents is one piece."""
         return self.whole or latents <= self.length

@@ -11,6 +11,9 @@ With flag STREAM there were no windows: the codes are one stream of a causal mod
 else, its delay stands then, in samples at the model's rate, and the windows' core is zero.
 
 Chunks have one size, so any latent is found by arithmetic, and the size of a file follows from its header.
+
+With flag LIVE, which only a stream with a trailer has, chunks hold any number of latents up to ``chunk_latents``, as
+they came. In the last one the highest bit of ``latents`` is set: its trailer follows without delay.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ MAX_CHUNK_LATENTS = 1 << 20
 FLAG_TRAILER = 1
 FLAG_ONE_DIMENSIONAL = 2
 FLAG_STREAM = 4
-_KNOWN_FLAGS = FLAG_TRAILER | FLAG_ONE_DIMENSIONAL | FLAG_STREAM
+FLAG_LIVE = 8
+_KNOWN_FLAGS = FLAG_TRAILER | FLAG_ONE_DIMENSIONAL | FLAG_STREAM | FLAG_LIVE
 
 _HEADER = struct.Struct("<4sBBH8sIIHHBBHIIQI")
 _CRC = struct.Struct("<I")
@@ -66,8 +70,9 @@ class Header:
         samples_per_latent: Samples at ``model_rate`` that a column stands for.
         layout: How the clip was cut into windows, or that it is one stream.
         one_dimensional: The audio was an array of shape (N,), not (1, N).
-        chunk_latents: Latents in every chunk but the last.
+        chunk_latents: Latents in every chunk but the last; the most of a chunk if the file is live.
         trailer: The counts stand in a trailer, because the file was written to a stream.
+        live: Chunks hold what there was when they were written.
     """
 
     fingerprint: str
@@ -83,6 +88,7 @@ class Header:
     one_dimensional: bool
     chunk_latents: int = CHUNK_LATENTS
     trailer: bool = False
+    live: bool = False
 
     def __post_init__(self) -> None:
         limits = {
@@ -110,6 +116,8 @@ class Header:
             )
         if self.one_dimensional and self.channels != 1:
             raise BitstreamError(f"the header says {self.channels} channels and a one-dimensional clip")
+        if self.live and not (self.trailer and isinstance(self.layout, StreamLayout) and self.layout.delay):
+            raise BitstreamError("the header says live codes, but no trailer or no stream with a delay")
         if self.complete and self.latents != (expected := self.expected_latents):
             raise BitstreamError(
                 f"the header says {self.samples} samples and {self.latents} latents; they need {expected}"
@@ -129,23 +137,6 @@ class Header:
     def expected_latents(self) -> int:
         """Latents that a clip of ``samples`` has: ``ModelSpec.latents`` of its samples at ``model_rate``."""
         return self.layout.latents(self.model_samples, self.samples_per_latent)
-
-    @property
-    def chunks(self) -> int:
-        """Chunks in the file."""
-        return -(-self.latents // self.chunk_latents)
-
-    @property
-    def full_chunk_bytes(self) -> int:
-        """Bytes of every chunk but the last, its header included."""
-        return self.chunk_bytes(self.chunk_latents)
-
-    @property
-    def file_bytes(self) -> int:
-        """Bytes of the whole file."""
-        full, rest = divmod(self.latents, self.chunk_latents)
-        tail = self.chunk_bytes(rest) if rest else 0
-        return HEADER_BYTES + full * self.full_chunk_bytes + tail + (TRAILER_BYTES if self.trailer else 0)
 
     def chunk_bytes(self, latents: int) -> int:
         """Bytes of a chunk of ``latents``, its header included."""
@@ -176,10 +167,31 @@ class Header:
                     f"the header says {field} = {found}, this model has {expected}: it was altered"
                 )
 
+    def filled(self, latents: int) -> Header:
+        """The header of the first ``latents`` of a clip: with as many samples as they can stand for.
+
+        Raises:
+            BitstreamError: They stand for none.
+        """
+        most = self.layout.longest(latents, self.samples_per_latent)
+        if latents == 0 or most < 1:
+            raise BitstreamError("the file is cut before its first whole chunk: nothing can be salvaged")
+        samples = resampled_length(most, self.model_rate, self.sample_rate)
+        while resampled_length(samples, self.sample_rate, self.model_rate) > most:
+            samples -= 1
+        if self.samples:
+            samples = min(samples, self.samples)
+        return self.counted(max(samples, 1), latents)
+
+    @property
+    def settled(self) -> Header:
+        """The same header for codes that are all there: their chunks have one size, whatever they had on their way."""
+        return replace(self, live=False)
+
     def to_bytes(self) -> bytes:
         """The 56 bytes that start a file."""
         flags = FLAG_TRAILER * self.trailer | FLAG_ONE_DIMENSIONAL * self.one_dimensional
-        flags |= FLAG_STREAM * isinstance(self.layout, StreamLayout)
+        flags |= FLAG_STREAM * isinstance(self.layout, StreamLayout) | FLAG_LIVE * self.live
         core, side = _packed(self.layout)
         body = _HEADER.pack(
             MAGIC,
@@ -259,6 +271,7 @@ class Header:
             one_dimensional=bool(flags & FLAG_ONE_DIMENSIONAL),
             chunk_latents=chunk,
             trailer=trailer,
+            live=bool(flags & FLAG_LIVE),
         )
 
     def trailer_bytes(self) -> bytes:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.bitstream.header import CHUNK_HEADER, Header
-from apcodec_deploy.bitstream.packing import check_range, pack
+from apcodec_deploy.bitstream.chunk import Chunk
+from apcodec_deploy.bitstream.header import Header
+from apcodec_deploy.bitstream.packing import check_range
 from apcodec_deploy.errors import BitstreamError
 
 
-def chunk_crc(index: int, latents: int, payload: bytes) -> int:
-    """The checksum of a chunk; the index in it tells a chunk that stands in another one's place."""
-    return zlib.crc32(payload, zlib.crc32(CHUNK_HEADER.pack(index, latents, len(payload))))
-
-
 class BitstreamWriter:
-    """Writes codes as they come; ``finish`` writes the counts, which may be known only then.
+    """Writes codes as they come, in chunks of one size; ``finish`` writes the counts, which may be known only then.
 
     They go back into the header, or into a trailer where the file cannot seek.
     """
@@ -32,12 +27,12 @@ class BitstreamWriter:
             header: With ``trailer`` set if the file cannot seek.
         """
         self._file = file
-        self._header = header
+        self._header = header.settled
         self._start = 0 if header.trailer else file.tell()
         self._pending = np.zeros((header.channels, header.codebooks, 0), np.int16)
         self._chunks = 0
         self._latents = 0
-        file.write(header.to_bytes())
+        file.write(self._header.to_bytes())
 
     def write(self, codes: NDArray[np.integer]) -> None:
         """Append codes (C, Q, n)."""
@@ -60,11 +55,9 @@ class BitstreamWriter:
         Raises:
             BitstreamError: The number of latents is not that of a clip of ``samples``.
         """
-        if samples < 1:
-            raise BitstreamError("a clip without samples cannot be written")
         if self._pending.shape[2]:
             self._write_chunk(self._pending)
-        header = self._header.counted(samples, self._latents)
+        header = _finished(self._header, samples, self._latents)
         if header.trailer:
             self._file.write(header.trailer_bytes())
         else:
@@ -75,9 +68,70 @@ class BitstreamWriter:
         return header
 
     def _write_chunk(self, codes: NDArray[np.int16]) -> None:
-        latents = codes.shape[2]
-        payload = pack(codes, self._header.bits_per_code)
-        self._file.write(CHUNK_HEADER.pack(latents, len(payload), chunk_crc(self._chunks, latents, payload)))
-        self._file.write(payload)
+        chunk = Chunk(self._chunks, 0, 0, codes.shape[2])
+        self._file.write(chunk.pack(codes, self._header.bits_per_code))
         self._chunks += 1
-        self._latents += latents
+        self._latents += codes.shape[2]
+
+
+class LiveWriter:
+    """Writes codes as soon as they come: each push of them is a chunk, which leaves at once."""
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        """Write the header.
+
+        Args:
+            file: Open for writing; nothing in it is sought.
+            header: Of a live file.
+        """
+        self._file = file
+        self._header = header
+        self._chunks = 0
+        self._latents = 0
+        self._send(header.to_bytes())
+
+    def write(self, codes: NDArray[np.integer]) -> None:
+        """Append codes (C, Q, n), of which there must be more to come."""
+        self._send(self._packed(codes, last=False))
+
+    def finish(self, codes: NDArray[np.integer], samples: int) -> Header:
+        """Append the last codes (C, Q, n), at least one latent of them, and the counts.
+
+        Args:
+            codes: What an encoder gives when its clip has ended.
+            samples: Samples per channel at the source's rate.
+
+        Returns:
+            The header as it now stands.
+
+        Raises:
+            BitstreamError: The number of latents is not that of a clip of ``samples``.
+        """
+        if not codes.shape[2]:
+            raise BitstreamError("a live stream cannot end without codes: its last chunk says that it is the last")
+        rest = self._packed(codes, last=True)
+        header = _finished(self._header, samples, self._latents)
+        self._send(rest + header.trailer_bytes())
+        return header
+
+    def _packed(self, codes: NDArray[np.integer], *, last: bool) -> bytes:
+        check_range(codes, self._header.bits_per_code)
+        parts, latents, size = [], codes.shape[2], self._header.chunk_latents
+        for start in range(0, latents, size):
+            part = codes[:, :, start : start + size]
+            marked = last and start + size >= latents
+            chunk = Chunk(self._chunks, 0, self._latents, part.shape[2], marked)
+            parts.append(chunk.pack(part, self._header.bits_per_code))
+            self._chunks += 1
+            self._latents += part.shape[2]
+        return b"".join(parts)
+
+    def _send(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+
+
+def _finished(header: Header, samples: int, latents: int) -> Header:
+    if samples < 1:
+        raise BitstreamError("a clip without samples cannot be written")
+    return header.counted(samples, latents)

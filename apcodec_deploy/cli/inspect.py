@@ -114,7 +114,8 @@ def describe_codes(path: Path) -> dict[str, Any]:
         "samples_per_latent": header.samples_per_latent,
         "latents": header.latents,
         "window": str(header.layout),
-        "chunks": header.chunks,
-        "bytes": header.file_bytes,
-        "bits_per_second": round(8 * header.file_bytes / seconds, 1),
+        "live": header.live,
+        "chunks": reader.chunk_count,
+        "bytes": reader.size,
+        "bits_per_second": round(8 * reader.size / seconds, 1),
     }

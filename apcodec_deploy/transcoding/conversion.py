@@ -16,8 +16,9 @@ from apcodec_deploy.audio.opening import open_audio
 from apcodec_deploy.audio.reader import AudioReader
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.audio.writer import AudioFormat, AudioWriter
+from apcodec_deploy.bitstream.gaps import Gap
 from apcodec_deploy.bitstream.header import Header
-from apcodec_deploy.bitstream.reader import BitstreamReader, Gap, named_codes, open_codes
+from apcodec_deploy.bitstream.reader import BitstreamReader, named_codes, open_codes
 from apcodec_deploy.bitstream.writer import BitstreamWriter
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import AudioError
@@ -233,15 +234,16 @@ class _Way:
         return _converted(codes.header)
 
     def _copy_codes(self, source: Path, target: Path) -> Converted:
-        """Codes of this model stay as they are once every chunk of them was checked."""
-        with open_codes(source) as reader:
+        """Codes of this model stay as they are, every chunk of them checked; those that came live get usual chunks."""
+        with open_codes(source) as reader, target.open("wb") as copy:
             header = reader.header
             self.codec.check(header)
+            writer = BitstreamWriter(copy, header)
             for codes in self.watch.each(Stage.READING, reader.chunks()):
+                with self.watch.during(Stage.WRITING):
+                    writer.write(codes)
                 self.watch.heard(codes.shape[2] * header.samples_per_latent / header.model_rate)
-            with self.watch.during(Stage.WRITING), target.open("wb") as copy:
-                reader.copy_to(copy)
-        return _converted(header)
+            return _converted(writer.finish(header.samples))
 
 
 def _converted(header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) -> Converted:

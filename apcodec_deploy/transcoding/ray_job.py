@@ -23,7 +23,7 @@ import numpy as np
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.audio.writer import AudioFormat
 from apcodec_deploy.backends.base import BackendOptions
-from apcodec_deploy.bitstream.reader import Gap
+from apcodec_deploy.bitstream.gaps import Gap
 from apcodec_deploy.errors import ApcodecError, require
 from apcodec_deploy.transcoding.conversion import ConversionOptions, Converted
 from apcodec_deploy.transcoding.folder import Task

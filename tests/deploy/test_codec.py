@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import apcodec_deploy
 from apcodec_deploy import AudioError, BitstreamError, Codec, EncodedAudio
-from apcodec_deploy.bitstream.reader import Gap
+from apcodec_deploy.bitstream.gaps import Gap
 from apcodec_deploy.errors import ApcodecError, ModelMismatchError
 
 Audio = NDArray[np.float32]

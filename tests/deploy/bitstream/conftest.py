@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from apc_files import Codes, WriteApc, random_codes
 from numpy.typing import NDArray
 
 from apcodec_deploy.bitstream.header import Header
-from apcodec_deploy.bitstream.writer import BitstreamWriter
+from apcodec_deploy.bitstream.writer import BitstreamWriter, LiveWriter
 from apcodec_deploy.windows import WindowLayout
 
 
@@ -39,12 +40,28 @@ def write_apc() -> WriteApc:
 
     def write(header: Header, codes: NDArray[np.integer], samples: int | None = None) -> bytes:
         file = io.BytesIO()
+        longest = header.layout.longest(codes.shape[2], header.samples_per_latent) if samples is None else samples
+        if header.live:
+            return live(file, header, codes, longest, [2] * codes.shape[2])
         writer = BitstreamWriter(file, header)
         writer.write(codes)
-        writer.finish(codes.shape[2] * header.samples_per_latent - 1 if samples is None else samples)
+        writer.finish(longest)
         return file.getvalue()
 
     return write
+
+
+def live(file: io.BytesIO, header: Header, codes: NDArray[np.integer], samples: int, pushes: Sequence[int]) -> bytes:
+    """Write codes in pushes of so many latents until none are left, of which the last push ends the clip."""
+    writer = LiveWriter(file, header)
+    start = 0
+    for latents in pushes:
+        if start + latents >= codes.shape[2]:
+            break
+        writer.write(codes[:, :, start : start + latents])
+        start += latents
+    writer.finish(codes[:, :, start:], samples)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apcodec_deploy.bitstream.header import Header
+from apcodec_deploy.bitstream.index import fixed_bytes
+from apcodec_deploy.bitstream.parser import Arrival, StreamParser
 from apcodec_deploy.bitstream.reader import BitstreamReader
 from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.streams import StreamLayout
 
 HEADER, TRAILER = 56, 20
 FIELDS = {
@@ -82,7 +85,7 @@ def invent(script: bytes) -> bytes:
     for name, shift, factor in zip(script[2::3], script[3::3], script[4::3], strict=False):
         code, _ = FIELDS[names[name % len(names)]]
         values[names[name % len(names)]] = (factor << shift % 64) % (1 << 8 * struct.calcsize(code))
-    values["flags"] %= 4
+    values["flags"] %= 16
     if script[0] % 4 and values["sample_rate"] and values["samples_per_latent"]:
         model_samples = (2 * values["samples"] * values["model_rate"] + values["sample_rate"]) // (
             2 * values["sample_rate"]
@@ -102,20 +105,37 @@ def invent(script: bytes) -> bytes:
     return seal(bytearray(start + bytes(4) + chunks))
 
 
+def parsed(data: bytes, *, salvage: bool) -> list[Arrival]:
+    """What comes of a stream in pieces of 100 bytes."""
+    parser = StreamParser(salvage=salvage)
+    fed = [arrival for at in range(0, len(data), 100) for arrival in parser.feed(data[at : at + 100])]
+    return [*fed, *parser.close()]
+
+
 def check(data: bytes, *, salvage: bool) -> bool:
     """Read all of a file, with what must hold for any that can be read; whether it could."""
+    try:
+        arrivals = parsed(data, salvage=salvage)
+    except BitstreamError:
+        arrivals = []
     try:
         reader = BitstreamReader(io.BytesIO(data), salvage=salvage)
         chunks = list(reader.chunks())
     except BitstreamError:
+        assert salvage or not arrivals
         return False
+    if not salvage or reader.header.live:
+        assert arrivals[-1].samples == reader.header.samples
+        codes = np.concatenate([arrival.codes for arrival in arrivals], axis=2)
+        assert np.array_equal(codes, np.concatenate(chunks, axis=2))
     header = reader.header
     assert {codes.shape[:2] for codes in chunks} == {(header.channels, header.codebooks)}
     assert sum(codes.shape[2] for codes in chunks) == header.latents > 0 < header.samples
     assert all(codes.dtype == np.int16 for codes in chunks)
     assert min(int(codes.min()) for codes in chunks) >= 0
     assert max(int(codes.max()) for codes in chunks) < 1 << header.bits_per_code
-    assert salvage or (not reader.gaps and header.file_bytes == len(data))
+    assert salvage or not reader.gaps
+    assert salvage or header.live or fixed_bytes(header) == len(data)
     return True
 
 
@@ -127,12 +147,14 @@ def files(header: Header, write_apc: Callable[..., bytes]) -> list[bytes]:
         replace(header, chunk_latents=3, trailer=True, one_dimensional=True),
         replace(header, chunk_latents=4, channels=2, sample_rate=44100),
         replace(header, chunk_latents=5, codebooks=3, bits_per_code=7, sample_rate=8000, trailer=True),
+        replace(header, chunk_latents=4, layout=StreamLayout(280), trailer=True),
+        replace(header, chunk_latents=6, layout=StreamLayout(280), trailer=True, live=True),
     )
     rng = np.random.default_rng(0)
     made = []
     for shape in shapes:
         codes = rng.integers(0, 1 << shape.bits_per_code, (shape.channels, shape.codebooks, 11))
-        made.append(write_apc(shape, codes, 3300 * shape.sample_rate // 48000))
+        made.append(write_apc(shape, codes, 3240 * shape.sample_rate // 48000))
     return made
 
 

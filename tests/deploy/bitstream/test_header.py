@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apcodec_deploy.bitstream.header import HEADER_BYTES, TRAILER_BYTES, Header
+from apcodec_deploy.bitstream.index import fixed_bytes
 from apcodec_deploy.errors import BitstreamError
 from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
@@ -83,7 +84,8 @@ def headers(draw: st.DrawFn) -> Header:
         layout=layout,
         one_dimensional=channels == 1 and draw(st.booleans()),
         chunk_latents=draw(st.integers(1, 2**20)),
-        trailer=draw(st.booleans()),
+        trailer=(trailer := draw(st.booleans())),
+        live=stream and layout.delay > 0 and trailer and draw(st.booleans()),
     )
 
 
@@ -121,6 +123,19 @@ def test_a_stream_is_packed_as_documented(header: Header) -> None:
         replace(stream, layout=StreamLayout(0))
 
 
+def test_a_live_stream_is_packed_as_documented(header: Header) -> None:
+    live = replace(header, sample_rate=44100, channels=2, layout=StreamLayout(280), trailer=True, live=True)
+    assert live.to_bytes() == by_hand(flags=13, context=280, core=0, samples=0, latents=0)
+    assert Header.from_bytes(live.to_bytes()) == live
+
+
+@pytest.mark.parametrize(("flags", "context"), [(8, 280), (9, 280), (12, 280), (13, 0)])
+def test_live_codes_are_a_stream_with_a_delay_and_a_trailer(flags: int, context: int) -> None:
+    counts = {"samples": 0, "latents": 0} if flags & 1 else {"latents": 1501 - (flags == 12)}
+    with pytest.raises(BitstreamError, match="the header says live codes, but no trailer or no stream with a delay"):
+        Header.from_bytes(by_hand(flags=flags, context=context, core=0, **counts))
+
+
 def test_the_trailer_is_packed_as_documented(stereo: Header) -> None:
     assert replace(stereo, trailer=True).trailer_bytes() == trailer_by_hand(441000, 1501)
     assert len(trailer_by_hand(441000, 1501)) == TRAILER_BYTES == 20
@@ -149,7 +164,7 @@ def test_another_version_is_refused_even_if_its_header_is_checked_differently(ve
         Header.from_bytes(by_hand(version=version)[:52] + b"1234")
 
 
-@pytest.mark.parametrize("flags", [8, 0x10, 0x100, 0x8000])
+@pytest.mark.parametrize("flags", [0x10, 0x20, 0x100, 0x8000])
 def test_an_unknown_flag_is_refused(flags: int) -> None:
     with pytest.raises(BitstreamError, match="unknown flags"):
         Header.from_bytes(by_hand(flags=flags))
@@ -258,5 +273,4 @@ def test_the_size_of_a_file_adds_up(header: Header) -> None:
     expected = 56 + full * (12 + (header.chunk_latents * bits + 7) // 8)
     if rest:
         expected += 12 + (rest * bits + 7) // 8
-    assert header.file_bytes == expected + 20 * header.trailer
-    assert header.chunks == full + (rest > 0)
+    assert fixed_bytes(header) == expected + 20 * header.trailer

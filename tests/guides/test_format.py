@@ -13,8 +13,9 @@ import pytest
 from documents import DOCS, ROOT
 from numpy.typing import NDArray
 
-from apcodec_deploy import Codec, EncodedAudio
-from apcodec_deploy.bitstream.writer import BitstreamWriter
+from apcodec_deploy import Codec, EncodedAudio, load
+from apcodec_deploy.bitstream.writer import BitstreamWriter, LiveWriter
+from apcodec_deploy.streams import StreamLayout
 
 Table = dict[str, tuple[int, int]]
 """Offset and size by name."""
@@ -55,6 +56,10 @@ def decoded(data: bytes, tables: dict[str, Table]) -> tuple[dict[str, Any], NDAr
         assert zlib.crc32(counted) == chunk["chunk_crc"]
         stream = int.from_bytes(payload, "big")
         left = 8 * len(payload)
+        if header["flags"] & 8:
+            marked, chunk["chunk_count"] = divmod(chunk["chunk_count"], 1 << 31)
+            assert 0 < chunk["chunk_count"] <= header["chunk_latents"]
+            assert marked == (place + 12 + chunk["payload_bytes"] + 20 == len(data))
         for _ in range(chunk["chunk_count"] * per_latent):
             left -= bits
             codes.append(stream >> left & (1 << bits) - 1)
@@ -72,9 +77,14 @@ def agrees(data: bytes, encoded: EncodedAudio, tables: dict[str, Table]) -> None
     assert bool(header["flags"] & 2) == encoded.header.one_dimensional
     for name in ("sample_rate", "model_rate", "samples_per_latent", "chunk_latents", "samples", "latents", "codebooks"):
         assert header[name] == getattr(encoded.header, name), name
-    assert (header["core"], header["context"]) == (encoded.header.layout.core, encoded.header.layout.context)
     at_model = max(1, round(header["samples"] * header["model_rate"] / header["sample_rate"]))
-    assert header["latents"] == at_model // header["samples_per_latent"] + 1
+    layout = encoded.header.layout
+    if isinstance(layout, StreamLayout):
+        assert header["flags"] & 4 and (header["core"], header["context"]) == (0, layout.delay)
+        assert header["latents"] == -(-(at_model + header["context"]) // header["samples_per_latent"])
+    else:
+        assert not header["flags"] & 4 and (header["core"], header["context"]) == (layout.core, layout.context)
+        assert header["latents"] == at_model // header["samples_per_latent"] + 1
 
 
 def test_the_tables_are_without_gaps(tables: dict[str, Table]) -> None:
@@ -112,3 +122,22 @@ def test_the_reader_reads_streams_and_several_chunks(
         writer.write(encoded.codes)
         writer.finish(encoded.samples)
     agrees(file.read_bytes(), EncodedAudio.load(file), tables)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(48_000, 1), (22_050, 2)])
+def test_the_reader_reads_live_streams(
+    rate: int, channels: int, streamable_bundle: Path, tables: dict[str, Table], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(2).normal(size=(channels, rate // 3)).astype(np.float32) / 8
+    with load(streamable_bundle) as codec:
+        encoded = codec.encode(noise, sample_rate=rate)
+    header = replace(encoded.header, trailer=True, live=True, chunk_latents=7)
+    file = tmp_path / "a.apc"
+    with file.open("wb") as target:
+        writer = LiveWriter(target, header)
+        for start, stop in ((0, 1), (1, 4), (4, 20)):
+            writer.write(encoded.codes[:, :, start:stop])
+        writer.finish(encoded.codes[:, :, 20:], encoded.samples)
+    data = file.read_bytes()
+    agrees(data, replace(encoded, header=header), tables)
+    assert data[6] == 13

@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from apc_files import Codes, WriteApc, random_codes
+from live_streams import DELAY, PUSHES, sent
 from numpy.typing import NDArray
 
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.bitstream.writer import BitstreamWriter, LiveWriter
+from apcodec_deploy.streams import StreamLayout
 from apcodec_deploy.windows import WindowLayout
 
 
@@ -42,7 +44,7 @@ def write_apc() -> WriteApc:
         file = io.BytesIO()
         longest = header.layout.longest(codes.shape[2], header.samples_per_latent) if samples is None else samples
         if header.live:
-            return live(file, header, codes, longest, [2] * codes.shape[2])
+            return _live(file, header, codes, longest, [2] * codes.shape[2])
         writer = BitstreamWriter(file, header)
         writer.write(codes)
         writer.finish(longest)
@@ -51,7 +53,7 @@ def write_apc() -> WriteApc:
     return write
 
 
-def live(file: io.BytesIO, header: Header, codes: NDArray[np.integer], samples: int, pushes: Sequence[int]) -> bytes:
+def _live(file: io.BytesIO, header: Header, codes: NDArray[np.integer], samples: int, pushes: Sequence[int]) -> bytes:
     """Write codes in pushes of so many latents until none are left, of which the last push ends the clip."""
     writer = LiveWriter(file, header)
     start = 0
@@ -74,3 +76,19 @@ def small(header: Header) -> Header:
 def codes() -> Codes:
     """Codes for two whole chunks of ``small`` and one of 3 latents."""
     return random_codes(2, 11)
+
+
+@pytest.fixture(scope="session")
+def live(header: Header) -> Header:
+    """Two channels, at most 6 latents a chunk."""
+    return replace(header, channels=2, chunk_latents=6, layout=StreamLayout(DELAY), trailer=True, live=True)
+
+
+@pytest.fixture(scope="session")
+def live_codes() -> Codes:
+    return random_codes(2, sum(PUSHES))
+
+
+@pytest.fixture(scope="session")
+def messages(live: Header, live_codes: Codes) -> list[bytes]:
+    return sent(live, live_codes, PUSHES)

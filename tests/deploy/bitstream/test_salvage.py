@@ -13,6 +13,7 @@ from apc_files import HEADER, Codes, WriteApc, random_codes, read
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.bitstream.reader import BitstreamReader
 from apcodec_deploy.errors import BitstreamError
+from apcodec_deploy.streams import StreamLayout
 
 
 def test_a_bad_chunk_becomes_a_gap(small: Header, codes: Codes, write_apc: WriteApc) -> None:
@@ -82,6 +83,16 @@ def test_a_damaged_trailer_costs_no_code_at_the_usual_chunk_size(
     back, reader = read(bytes(data), salvage=True)
     np.testing.assert_array_equal(back, codes)
     assert [(gap.start, gap.stop, "trailer" in gap.reason) for gap in reader.gaps] == [(latents, latents, True)]
+
+
+@pytest.mark.parametrize("trailer", [False, True])
+def test_a_cut_stream_gives_the_longest_clip_of_its_latents(
+    small: Header, codes: Codes, write_apc: WriteApc, trailer: bool
+) -> None:
+    data = write_apc(replace(small, layout=StreamLayout(280), trailer=trailer), codes)
+    back, reader = read(data[: HEADER + 2 * 52 + 5], salvage=True)
+    np.testing.assert_array_equal(back, codes[:, :, :8])
+    assert (reader.header.latents, reader.header.samples) == (8, 8 * 320 - 280)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 96000])

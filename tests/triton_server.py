@@ -39,12 +39,17 @@ COMPUTES = ("onnxruntime", "soundfile", "soxr", "platformdirs")
 START_SECONDS = 60.0
 
 
-def repository(folder: Path) -> Path:
-    """A repository of the embedded model: two instances of one thread each, for at most a minute of audio."""
+def repository(folder: Path, bundle: Path | None = None) -> Path:
+    """A repository of a model: two instances of one thread each, for at most a minute of audio.
+
+    Args:
+        folder: To write.
+        bundle: The embedded model where None.
+    """
     options = ServingOptions(
         profile=PROFILES["balanced"], backend=BackendOptions(name=ONNXRUNTIME, threads=1), max_seconds=60.0
     )
-    write_repository(Bundle.embedded(), folder, options)
+    write_repository(Bundle.embedded() if bundle is None else Bundle.open(bundle), folder, options)
     return folder
 
 
@@ -163,10 +168,11 @@ class TritonServer:
         return self
 
     def metric(self, name: str, model: str) -> float:
-        """A metric of a model."""
+        """A metric of a model, all of its instances together."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics") as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f'{name}{{model="{model}"'))
+        mine = [line for line in lines if line.startswith(f"{name}{{") and f'model="{model}"' in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in mine)
 
     def post(self, model: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Send a request as JSON: the status, and the answer."""

@@ -30,6 +30,7 @@ _EXTRAS: Mapping[Purpose, Mapping[str, tuple[tuple[str, ...], str]]] = {
     Purpose.BENCH: {"bench": (("torch", "onnx", "transformers", "pystoi", "matplotlib"), "'apcodec bench'")},
     Purpose.TRAIN: {"train": (("torch", "onnx", "transformers", "pystoi", "tensorboard"), "'apcodec train'")},
     Purpose.LIVE: {"live": (("sounddevice",), "'apcodec live'")},
+    Purpose.SERVE: {"serve": (("tritonclient",), "'apcodec triton'")},
     Purpose.FILES: {
         "av": (("av",), "reading m4a, aac, mp4 and webm"),
         "parquet": (("pyarrow",), "'apcodec pack --to parquet'"),

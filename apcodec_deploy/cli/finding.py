@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     BENCH = "Measuring speed and quality"
     TRAIN = "Training a model"
     LIVE = "Through a microphone and a speaker"
+    SERVE = "Serving with Triton"
     FILES = "More kinds of files, and clusters"
 
 

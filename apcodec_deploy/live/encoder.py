@@ -30,12 +30,18 @@ class EncoderSession(Session):
         """
         return run([self], [block])[0]
 
-    def flush(self) -> NDArray[np.int16]:
+    def flush(self, block: NDArray[np.floating[Any]] | None = None) -> NDArray[np.int16]:
         """End the stream: the codes (C, Q, n) of what is left. A stream without samples has none.
 
         ``samples`` is then what the decoder needs to know to give exactly as many.
+
+        Args:
+            block: The last audio, as ``push`` takes it; None where all was pushed.
+
+        Raises:
+            ApcodecError: As ``push`` does. Whatever is raised, the session is as it was.
         """
-        return run([self], [np.zeros((self.channels, 0), np.float32)], last=True)[0]
+        return run([self], [np.zeros((self.channels, 0), np.float32) if block is None else block], last=True)[0]
 
     @property
     def _rates(self) -> tuple[int, int]:

@@ -47,8 +47,9 @@ def triton(
 ) -> None:
     """Write a model repository for NVIDIA's Triton Inference Server.
 
-    It holds the models apcodec_encode and apcodec_decode. They run on this package, so it must be installed where the
-    server runs, and the bundle must be there at the same path. Without --device the models run on all GPUs of this
+    It holds the models apcodec_encode and apcodec_decode, and for a streamable bundle apcodec_stream_encode and
+    apcodec_stream_decode. They run on this package, so it must be installed where the server runs, and the bundle must
+    be there at the same path. Without --device the models run on all GPUs of this
     machine, or on the CPU if it has none.
     """
     from apcodec_serving.repository import ServingOptions, write_repository

@@ -1,18 +1,20 @@
-"""What the models take and give. A row is a channel of a clip; all rows of a request have one length.
+"""What the models take and give. A row is a channel of a clip, or a stream; all rows of a request have one length.
 
 Shapes: B rows, N samples, Q codebooks, L latents. Triton puts B in front of the dims that stand here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from apcodec_deploy.families import StreamSpec
 from apcodec_deploy.spec import ModelSpec
 
 ANY = -1
 AUDIO, CODES, SAMPLES, SAMPLE_RATE, FINGERPRINT = "AUDIO", "CODES", "SAMPLES", "SAMPLE_RATE", "FINGERPRINT"
 ENCODE, DECODE = "apcodec_encode", "apcodec_decode"
+STREAM_ENCODE, STREAM_DECODE = "apcodec_stream_encode", "apcodec_stream_decode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class Interface:
         service: Of the class in ``python_backend`` that answers its requests.
         inputs: What it takes.
         outputs: What it gives.
+        streams: Whether its requests are pushes of streams, of one row each.
     """
 
     name: str
     service: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    streams: bool = False
 
 
 def audio() -> Tensor:
@@ -60,7 +64,8 @@ def codes(spec: ModelSpec) -> Tensor:
 def interfaces(spec: ModelSpec) -> tuple[Interface, ...]:
     """The models of a repository. What encoding gives, decoding takes as it is, and gives back the clip's length.
 
-    A model that keeps streams would be one more of them.
+    Streams go in and out as clips do. Each direction has a model of its own: its inputs are all needed, its batches
+    compute one thing, and who only codes has no decoder loaded.
     """
 
     def about(*, optional: bool) -> tuple[Tensor, ...]:
@@ -71,17 +76,16 @@ def interfaces(spec: ModelSpec) -> tuple[Interface, ...]:
         )
 
     rate = Tensor(SAMPLE_RATE, "TYPE_INT32", (1,), optional=True)
+    coded = (codes(spec), *about(optional=False))
+    encode = Interface(name=ENCODE, service="EncodeModel", inputs=(audio(), rate), outputs=coded)
+    decode = Interface(
+        name=DECODE, service="DecodeModel", inputs=(codes(spec), *about(optional=True)), outputs=(audio(),)
+    )
+    if not isinstance(spec, StreamSpec):
+        return encode, decode
     return (
-        Interface(
-            name=ENCODE,
-            service="EncodeModel",
-            inputs=(audio(), rate),
-            outputs=(codes(spec), *about(optional=False)),
-        ),
-        Interface(
-            name=DECODE,
-            service="DecodeModel",
-            inputs=(codes(spec), *about(optional=True)),
-            outputs=(audio(),),
-        ),
+        encode,
+        decode,
+        replace(encode, name=STREAM_ENCODE, service="StreamEncodeModel", streams=True),
+        replace(decode, name=STREAM_DECODE, service="StreamDecodeModel", streams=True),
     )

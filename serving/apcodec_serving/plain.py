@@ -48,7 +48,7 @@ def _graph_config(graph: GraphSignature, placement: Placement) -> Config:
         "input": [tensor(value) for value in graph.inputs],
         "output": [tensor(value) for value in graph.outputs],
         "parameters": {"intra_op_thread_count": {"string_value": str(placement.threads)}},
-        **placement.config(),
+        **placement.for_clips(),
     }
 
 

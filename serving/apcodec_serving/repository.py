@@ -16,13 +16,13 @@ from apcodec_deploy.machine import available_cpus
 from apcodec_deploy.precision import AUTO, FLOAT32
 from apcodec_deploy.windows import WindowLayout
 from apcodec_serving.configs import Placement, config_text
-from apcodec_serving.interface import DECODE, ENCODE
+from apcodec_serving.interface import DECODE, ENCODE, STREAM_DECODE, STREAM_ENCODE
 from apcodec_serving.plain import plain_models
 from apcodec_serving.profiles import Profile
 from apcodec_serving.runtime import runtime_models
 from apcodec_serving.settings import Settings
 
-OURS = frozenset({ENCODE, DECODE, *(f"apcodec_{graph}" for graph in GRAPHS)})
+OURS = frozenset({ENCODE, DECODE, STREAM_ENCODE, STREAM_DECODE, *(f"apcodec_{graph}" for graph in GRAPHS)})
 """Names of the models that a repository of ours may hold."""
 
 

@@ -31,5 +31,5 @@ def _config(interface: Interface, placement: Placement, settings: Settings) -> C
         "input": [ragged(tensor) if -1 in tensor.dims else tensor.config() for tensor in interface.inputs],
         "output": [tensor.config() for tensor in interface.outputs],
         "parameters": {name: {"string_value": value} for name, value in settings.parameters().items()},
-        **placement.config(),
+        **(placement.for_streams() if interface.streams else placement.for_clips()),
     }

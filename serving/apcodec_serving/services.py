@@ -24,6 +24,7 @@ from apcodec_serving.interface import AUDIO, CODES, FINGERPRINT, SAMPLE_RATE, SA
 
 Arrays = Mapping[str, NDArray[Any]]
 Answer = Arrays | Exception
+Asked = TypeVar("Asked")
 Task = TypeVar("Task")
 
 
@@ -40,13 +41,13 @@ class Limits:
     seconds: float
 
 
-class Service(ABC, Generic[Task]):
+class Service(ABC, Generic[Asked, Task]):
     """One direction of a codec, for many requests at a time."""
 
     def __init__(self, codec: Codec, limits: Limits) -> None:
         self.codec, self.limits = codec, limits
 
-    def answers(self, requests: Sequence[Arrays]) -> list[Answer]:
+    def answers(self, requests: Sequence[Asked]) -> list[Answer]:
         """An answer or an error for each request, in order."""
         answers: dict[int, Answer] = {}
         tasks: dict[int, Task] = {}
@@ -78,7 +79,7 @@ class Service(ABC, Generic[Task]):
             )
 
     @abstractmethod
-    def read(self, request: Arrays) -> Task:
+    def read(self, request: Asked) -> Task:
         """Check a request.
 
         Raises:
@@ -86,8 +87,8 @@ class Service(ABC, Generic[Task]):
         """
 
     @abstractmethod
-    def run(self, tasks: Sequence[Task]) -> Sequence[Arrays]:
-        """Answer requests that were checked, at least one."""
+    def run(self, tasks: Sequence[Task]) -> Sequence[Answer]:
+        """Answer requests that were checked, at least one. What is raised has changed nothing."""
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -102,12 +103,12 @@ class Clip:
     rate: int
 
 
-class EncodeService(Service[Clip]):
+class EncodeService(Service[Arrays, Clip]):
     """Audio to codes."""
 
     def read(self, request: Arrays) -> Clip:
         audio = request[AUDIO]
-        rate = check_rate(_one(request, SAMPLE_RATE, self.codec.sample_rate))
+        rate = check_rate(one(request, SAMPLE_RATE, self.codec.sample_rate))
         self.check_length(len(audio), audio.shape[1], rate)
         for number, row in enumerate(audio):
             try:
@@ -116,8 +117,8 @@ class EncodeService(Service[Clip]):
                 raise AudioError(f"row {number}: {error}") from error
         return Clip(audio, rate)
 
-    def run(self, tasks: Sequence[Clip]) -> list[Arrays]:
-        answers: dict[int, Arrays] = {}
+    def run(self, tasks: Sequence[Clip]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
         for rate in {clip.rate for clip in tasks}:
             alike = {index: clip for index, clip in enumerate(tasks) if clip.rate == rate}
             rows = [row for clip in alike.values() for row in clip.audio]
@@ -127,13 +128,8 @@ class EncodeService(Service[Clip]):
         return [answers[index] for index in range(len(tasks))]
 
     def _answer(self, rows: list[EncodedAudio], clip: Clip) -> Arrays:
-        count, samples = clip.audio.shape
-        return {
-            CODES: np.concatenate([row.codes for row in rows]).astype(np.int32),
-            SAMPLES: np.full((count, 1), samples, np.int64),
-            SAMPLE_RATE: np.full((count, 1), clip.rate, np.int32),
-            FINGERPRINT: np.full((count, 1), rows[0].fingerprint.encode(), np.object_),
-        }
+        codes = np.concatenate([row.codes for row in rows])
+        return coded_answer(self.codec, codes, clip.audio.shape[1], clip.rate)
 
     def warm_up(self) -> None:
         self.codec.backend.prepare(encode=True, decode=False)
@@ -141,7 +137,7 @@ class EncodeService(Service[Clip]):
         self.codec.encode(np.zeros(samples, np.float32), window=self.limits.window)
 
 
-class DecodeService(Service[list[EncodedAudio]]):
+class DecodeService(Service[Arrays, list[EncodedAudio]]):
     """Codes to audio."""
 
     def read(self, request: Arrays) -> list[EncodedAudio]:
@@ -149,15 +145,9 @@ class DecodeService(Service[list[EncodedAudio]]):
         rows, _, latents = codes.shape
         if not latents:
             raise ServingError(f"{CODES} of shape {list(codes.shape)}; at least one column is expected")
-        if codes.min() < 0 or codes.max() >= self.codec.codebook_size:
-            raise ServingError(
-                f"codes from {codes.min()} to {codes.max()}; this model has 0 to {self.codec.codebook_size - 1}"
-            )
-        own, given = self.codec.fingerprint[:16], _one(request, FINGERPRINT, None)
-        if given is not None and (name := bytes(given).decode("utf-8", "replace")) != own:
-            raise ModelMismatchError(f"these codes were made by model {name!r}; this server has {own}")
-        rate = check_rate(_one(request, SAMPLE_RATE, self.codec.sample_rate))
-        samples = int(_one(request, SAMPLES, self._longest(latents, rate)))
+        check_codes(self.codec, request)
+        rate = check_rate(one(request, SAMPLE_RATE, self.codec.sample_rate))
+        samples = int(one(request, SAMPLES, self._longest(latents, rate)))
         if samples < 1:
             raise ServingError(f"{SAMPLES} is {samples}; at least 1 is expected")
         if (made := self._latents(samples, rate)) != latents:
@@ -165,7 +155,7 @@ class DecodeService(Service[list[EncodedAudio]]):
         self.check_length(rows, samples, rate)
         return self._coded(codes, samples, rate)
 
-    def run(self, tasks: Sequence[list[EncodedAudio]]) -> list[Arrays]:
+    def run(self, tasks: Sequence[list[EncodedAudio]]) -> list[Answer]:
         decoded = iter(self.codec.decode_batch([row for rows in tasks for row in rows]))
         return [{AUDIO: np.stack([next(decoded) for _ in rows])} for rows in tasks]
 
@@ -193,7 +183,33 @@ class DecodeService(Service[list[EncodedAudio]]):
         return samples
 
 
-def _one(request: Arrays, name: str, default: Any) -> Any:
+def coded_answer(codec: Codec, codes: NDArray[np.integer[Any]], samples: int, rate: int) -> Arrays:
+    """What encoding gives: codes (B, Q, L) of so many samples, and all that decoding takes beside them."""
+    rows = len(codes)
+    return {
+        CODES: codes.astype(np.int32),
+        SAMPLES: np.full((rows, 1), samples, np.int64),
+        SAMPLE_RATE: np.full((rows, 1), rate, np.int32),
+        FINGERPRINT: np.full((rows, 1), codec.fingerprint[:16].encode(), np.object_),
+    }
+
+
+def check_codes(codec: Codec, request: Arrays) -> None:
+    """Refuse codes that no model of this kind makes, and those of another model.
+
+    Raises:
+        ServingError: They are out of range.
+        ModelMismatchError: They are another model's.
+    """
+    codes = request[CODES]
+    if codes.size and (codes.min() < 0 or codes.max() >= codec.codebook_size):
+        raise ServingError(f"codes from {codes.min()} to {codes.max()}; this model has 0 to {codec.codebook_size - 1}")
+    own, given = codec.fingerprint[:16], one(request, FINGERPRINT, None)
+    if given is not None and (name := bytes(given).decode("utf-8", "replace")) != own:
+        raise ModelMismatchError(f"these codes were made by model {name!r}; this server has {own}")
+
+
+def one(request: Arrays, name: str, default: Any) -> Any:
     """The value of an optional input, which is one for all rows.
 
     Raises:

@@ -24,6 +24,7 @@ from apcodec_serving.profiles import PROFILES
 from apcodec_serving.settings import Settings
 
 RUNTIME = {"apcodec_encode", "apcodec_decode"}
+STREAMS = {"apcodec_stream_encode", "apcodec_stream_decode"}
 GRAPHS = {f"apcodec_{name}" for name in ("stft", "encoder", "quantizer", "dequantizer", "decoder", "istft")}
 
 
@@ -91,6 +92,43 @@ def test_a_gpu_has_the_instances_and_batches_of_the_profile(
         assert list(group.gpus) == gpus
         assert config.HasField("dynamic_batching") == (delay > 0)
         assert config.dynamic_batching.max_queue_delay_microseconds == delay
+
+
+@pytest.mark.parametrize(
+    ("profile", "device", "instances", "rows", "delay"),
+    [("balanced", "cpu", 2, 16, 0), ("throughput", "cuda", 2, 64, 10_000), ("latency", "cuda", 1, 8, 0)],
+)
+def test_a_streamable_model_has_models_for_streams_too(
+    profile: str,
+    device: str,
+    instances: int,
+    rows: int,
+    delay: int,
+    cpus: int,
+    streamable_bundle: Path,
+    tmp_path: Path,
+) -> None:
+    """Pushes of any streams that wait make up a batch, on a CPU, too; a stream stays with its instance."""
+    answer = apcodec_triton(streamable_bundle, tmp_path / "models", "--profile", profile, "--device", device)
+    assert answer.exit_code == 0, answer.output
+    found = configs(tmp_path / "models")
+    assert found.keys() == RUNTIME | STREAMS
+    for name in STREAMS:
+        config = found[name]
+        assert config.WhichOneof("scheduling_choice") == "sequence_batching"
+        batching = config.sequence_batching
+        assert batching.max_sequence_idle_microseconds == 60_000_000
+        assert batching.WhichOneof("strategy_choice") == "oldest"
+        assert batching.oldest.max_candidate_sequences == 1024
+        assert batching.oldest.max_queue_delay_microseconds == delay
+        assert (config.instance_group[0].count, config.max_batch_size) == (instances, rows)
+        clip = found[name.replace("_stream", "")]
+        assert (list(config.input), list(config.output)) == (list(clip.input), list(clip.output))
+        service = (tmp_path / "models" / name / "1" / "model.py").read_text()
+        assert "apcodec_serving.python_backend import Stream" in service
+    assert not any(found[name].HasField("sequence_batching") for name in RUNTIME)
+    assert apcodec_triton(tmp_path / "models", "--overwrite").exit_code == 0
+    assert configs(tmp_path / "models").keys() == RUNTIME
 
 
 def test_all_gpus_serve_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

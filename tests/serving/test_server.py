@@ -7,57 +7,21 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from triton_clients import Arrays, Ask, grpc_input, over_grpc, over_http
 from triton_server import TritonServer, repository
 from tritonclient import grpc
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+from tritonclient.utils import InferenceServerException
 
 from apcodec_deploy import Codec
 from apcodec_deploy.bundle import Bundle
 
 pytestmark = pytest.mark.slow
-Arrays = dict[str, NDArray[Any]]
-Ask = Callable[..., Arrays]
-TYPES = {"AUDIO": "FP32", "CODES": "INT32", "SAMPLES": "INT64", "SAMPLE_RATE": "INT32", "FINGERPRINT": "BYTES"}
-
-
-def grpc_input(name: str, array: NDArray[Any]) -> Any:
-    tensor = grpc.InferInput(name, list(array.shape), TYPES[name])
-    tensor.set_data_from_numpy(array)
-    return tensor
-
-
-def over_grpc(server: TritonServer, model: str, **arrays: NDArray[Any]) -> Arrays:
-    with grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}") as client:
-        answer = client.infer(model, [grpc_input(name, array) for name, array in arrays.items()])
-    return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
-
-
-def over_http(server: TritonServer, model: str, **arrays: NDArray[Any]) -> Arrays:
-    """As JSON, as curl would."""
-
-    def plain(value: Any) -> Any:
-        return value.decode() if isinstance(value, bytes) else value
-
-    inputs = [
-        {"name": name, "datatype": TYPES[name], "shape": array.shape, "data": list(map(plain, array.ravel().tolist()))}
-        for name, array in arrays.items()
-    ]
-    status, answer = server.post(model, json.dumps({"inputs": inputs}).encode())
-    if status != 200:
-        raise InferenceServerException(answer["error"])
-    found = {}
-    for output in answer["outputs"]:
-        values = [value.encode() if isinstance(value, str) else value for value in output["data"]]
-        found[output["name"]] = np.array(values, triton_to_np_dtype(output["datatype"])).reshape(output["shape"])
-    return found
 
 
 @pytest.mark.parametrize("ask", [over_grpc, over_http])
@@ -133,7 +97,7 @@ ZEROS = np.zeros((1, 4, 10), np.int32)
         ("apcodec_decode", {"CODES": ZEROS[:, :3]}, "unexpected shape for input 'CODES'"),
         ("apcodec_decode", {"CODES": ZEROS + 1024}, "codes from 1024 to 1024"),
         ("apcodec_decode", {"CODES": ZEROS, "FINGERPRINT": np.array([[b"0" * 16]], object)}, "made by model"),
-        ("apcodec_stream", {"AUDIO": np.zeros((1, 9), np.float32)}, "unknown model"),
+        ("apcodec_stream_encode", {"AUDIO": np.zeros((1, 9), np.float32)}, "unknown model"),
     ],
 )
 def test_a_bad_request_is_told_why_and_the_server_goes_on(

@@ -108,7 +108,7 @@ def test_doctor_calls_parts_optional_and_says_what_they_are_for(monkeypatch: pyt
     monkeypatch.setattr("apcodec_deploy.cli.doctor.version_of", lambda name: None)
     text = apcodec("doctor").stdout
     assert "Faster on a CPU (optional)" in text
-    for extra in ("openvino", "export", "bench", "train", "av", "parquet", "ray"):
+    for extra in ("openvino", "export", "bench", "train", "serve", "av", "parquet", "ray"):
         assert re.search(rf"optional  {extra} .*pip install 'apcodec-deploy\[{extra}\]'", text)
     found = json.loads(apcodec("doctor", "--json").stdout)
     assert {each["state"] for each in found} <= set(State)

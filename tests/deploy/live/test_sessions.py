@@ -49,7 +49,8 @@ def cut(array: Array, at: Sequence[int]) -> list[Array]:
 
 def coded(codec: Codec, audio: Array, at: Sequence[int], rate: int = 48_000) -> Array:
     encoder = codec.encoder(rate, len(audio))
-    return np.concatenate([*(encoder.push(piece) for piece in cut(audio, at)), encoder.flush()], axis=2)
+    *pieces, last = cut(audio, at)
+    return np.concatenate([*(encoder.push(piece) for piece in pieces), encoder.flush(last)], axis=2)
 
 
 # Equal to the whole

@@ -93,7 +93,7 @@ def test_an_empty_batch_is_empty(codec: Codec) -> None:
 
 
 def test_streams_give_what_arrays_give(codec: Codec, speech: Audio) -> None:
-    stereo = np.stack([speech, speech[::-1]])
+    stereo = np.stack([speech, speech[::-1]])[:, :90_001]
     encoded = codec.encode(stereo, 44_100, window=0.5)
     layout = codec.layout(0.5)
     blocks = [stereo[:, start : start + 10_007] for start in range(0, stereo.shape[1], 10_007)]
@@ -225,7 +225,7 @@ def test_both_families_round_trip(bundle: Path, speech: Audio) -> None:
         encoded = model.encode(clip, 48_000)
         assert encoded.codes.shape[1] == model.num_codebooks
         assert model.decode(encoded).shape == clip.shape
-        long = np.tile(speech, 2)
+        long = speech[:150_000]
         assert model.decode(model.encode(long, model.sample_rate, window=0.5)).shape == long.shape
 
 

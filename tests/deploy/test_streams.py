@@ -36,7 +36,11 @@ def invoke(*arguments: object) -> Result:
     return result
 
 
-@pytest.fixture(scope="module", params=["streamable_bundle", "remembering_bundle"], ids=["context 0", "context 6"])
+@pytest.fixture(
+    scope="module",
+    params=["streamable_bundle", pytest.param("remembering_bundle", marks=pytest.mark.slow)],
+    ids=["context 0", "context 6"],
+)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return Bundle.open(request.getfixturevalue(request.param))
 

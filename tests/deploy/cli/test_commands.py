@@ -92,15 +92,17 @@ def test_the_wrong_kind_of_input_is_named(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_stream_is_coded_from_standard_input_to_standard_output(tmp_path: Path, examples: Path) -> None:
-    wav = bytearray((examples / "speech_female_48k.wav").read_bytes())
+    audio, rate = soundfile.read(examples / "speech_female_48k.wav", stop=60_000)
+    soundfile.write(tmp_path / "a.wav", audio, rate)
+    wav = bytearray((tmp_path / "a.wav").read_bytes())
     data = wav.index(b"data") + 4
     wav[4:8] = wav[data : data + 4] = b"\xff\xff\xff\xff"  # as ffmpeg writes into a pipe
     command = [sys.executable, "-m", "apcodec_deploy.cli.main", "encode", "-"]
     piped = subprocess.run([*command, "-o", "-"], input=wav, capture_output=True, check=True, cwd=tmp_path)
-    assert piped.stderr == b"6.695 s of audio coded\n"
+    assert piped.stderr == b"1.250 s of audio coded\n"
     subprocess.run([*command, "-o", "b.apc"], input=wav, capture_output=True, check=True, cwd=tmp_path)
     assert (tmp_path / "b.apc").read_bytes() == piped.stdout
-    apcodec("encode", examples / "speech_female_48k.wav", "-o", tmp_path / "c.apc")
+    apcodec("encode", tmp_path / "a.wav", "-o", tmp_path / "c.apc")
     found, expected = EncodedAudio.load(tmp_path / "b.apc"), EncodedAudio.load(tmp_path / "c.apc")
     assert found.header.trailer and found.samples == expected.samples
     assert (found.codes == expected.codes).all()
@@ -229,13 +231,13 @@ def test_codes_keep_their_suffix(clip: Path, tmp_path: Path) -> None:
 
 
 def test_salvage_says_how_much_of_a_cut_file_is_missing(tmp_path: Path, codec: Codec) -> None:
-    codec.encode(np.random.default_rng(0).normal(0, 0.1, 30 * 48_000).astype(np.float32)).save(tmp_path / "a.wav.apc")
+    codec.encode(np.random.default_rng(0).normal(0, 0.1, 14 * 48_000).astype(np.float32)).save(tmp_path / "a.wav.apc")
     data = (tmp_path / "a.wav.apc").read_bytes()
-    (tmp_path / "a.wav.apc").write_bytes(data[: len(data) // 2])
+    (tmp_path / "a.wav.apc").write_bytes(data[:-1])
     assert "--salvage" in apcodec("decode", tmp_path / "a.wav.apc").stderr
     answer = apcodec("transcode", tmp_path, tmp_path / "out", "--salvage")
     assert answer.exit_code == 0
-    assert "655359 of 1440000 samples are left" in answer.stderr
+    assert "655359 of 672000 samples are left" in answer.stderr
     assert soundfile.info(tmp_path / "out" / "a.wav").frames == 655_359
 
 

@@ -49,7 +49,7 @@ def test_folding_is_exact_however_a_stream_is_cut(context: int) -> None:
         assert start == tokens
 
 
-@pytest.mark.parametrize("name", ["streamable_bundle", "remembering_bundle"])
+@pytest.mark.parametrize("name", ["streamable_bundle", pytest.param("remembering_bundle", marks=pytest.mark.slow)])
 def test_the_graphs_are_the_second_definition(name: str, request: pytest.FixtureRequest) -> None:
     bundle = Bundle.open(request.getfixturevalue(name))
     assert isinstance(bundle.spec, StreamSpec)

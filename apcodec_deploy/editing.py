@@ -5,6 +5,9 @@ which may be nothing; one that is a stream has as many as it takes until its las
 latents: a part begins at the latent that holds its start. Where clips are joined, a last latent that stands for nothing
 is dropped, and any other one is taken to its end, which lengthens the clip by less than one latent. So what was cut
 between two latents is joined again without a trace.
+
+Where a stream is followed by one that does not go on with it, its last samples are heard without the frames that reach
+beyond it, so they fade out. To keep those frames would put silence of up to two latents between the clips instead.
 """
 
 from __future__ import annotations
@@ -74,6 +77,15 @@ def concatenated(clips: Sequence[EncodedAudio]) -> EncodedAudio:
     joined = resampled_length(kept * first.samples_per_latent, first.model_rate, first.sample_rate)
     samples = joined + last.header.samples
     return _fitted(codes, first, samples)
+
+
+def continued(before: EncodedAudio, after: EncodedAudio) -> bool:
+    """Whether a joint of two clips lacks nothing: the second begins with all that the first has beyond its samples.
+
+    Parts that lay next to each other in one clip do so.
+    """
+    beyond = before.codes[:, :, _filled(before.header) :]
+    return np.array_equal(beyond, after.codes[:, :, : beyond.shape[2]])
 
 
 def _filled(header: Header) -> int:

@@ -37,11 +37,19 @@ class StreamLayout:
         """How a clip is cut, for a table."""
         return "one stream"
 
-    note = (
+    cut_note = (
         "these codes are one stream: the first frames after a cut are decoded without what was before them, so the "
         "first milliseconds differ from those of the whole clip"
     )
     """What a part of such a clip's codes lacks, for people."""
+
+    @property
+    def seam_note(self) -> str:
+        """What a clip lacks where another one follows that does not go on with it, for people."""
+        return (
+            f"a stream that another one follows fades out over its last {self.delay} samples at the model's rate; "
+            "parts of one clip fit together without a seam"
+        )
 
     def check(self, latents: int) -> None:
         """A stream may have any length."""

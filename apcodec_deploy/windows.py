@@ -72,8 +72,8 @@ class WindowLayout:
         """How a clip is cut, for a table."""
         return "whole clips" if self.whole else f"windows of {self.core / latent_rate:.2f} s"
 
-    note = ""
-    """What a part of such a clip's codes lacks, for people."""
+    cut_note = seam_note = ""
+    """What a part of such a clip's codes lacks, and what a clip where another one follows; for people."""
 
     def check(self, latents: int) -> None:
         """Refuse a piece that would not fit in memory, as soon as that is known.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from apcodec_deploy.cli import options as shared
-from apcodec_deploy.cli.console import result
-from apcodec_deploy.editing import concatenated
+from apcodec_deploy.cli.console import result, say
+from apcodec_deploy.editing import concatenated, continued
 from apcodec_deploy.encoded import EncodedAudio
 
 
@@ -23,6 +24,9 @@ def concat(
     Every clip but the last may grow by less than one latent, because a latent cannot be split. Parts that 'apcodec
     slice' cut apart fit together without a seam.
     """
-    joined = concatenated([EncodedAudio.load(source) for source in sources])
+    clips = [EncodedAudio.load(source) for source in sources]
+    joined = concatenated(clips)
     joined.save(output, overwrite=overwrite)
+    if (note := joined.header.layout.seam_note) and not all(continued(*pair) for pair in pairwise(clips)):
+        say(f"note: {note}")
     result(f"{output}: {joined.duration:.3f} s of {len(sources)} clips")

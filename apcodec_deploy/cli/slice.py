@@ -26,6 +26,6 @@ def slice_codes(
     """
     part = sliced(EncodedAudio.load(source), start, end)
     part.save(output, overwrite=overwrite)
-    if note := part.header.layout.note:
+    if note := part.header.layout.cut_note:
         say(f"note: {note}")
     result(f"{output}: {part.duration:.3f} s, {part.header.latents} latents")

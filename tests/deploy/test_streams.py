@@ -20,6 +20,7 @@ from apcodec_deploy import Codec
 from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.editing import concatenated, sliced
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, BackendError
 from apcodec_deploy.families import StreamSpec
@@ -150,6 +151,22 @@ def test_files_are_one_stream_and_say_so(streaming: Codec, speech: Array, tmp_pa
     assert again.header.layout == StreamLayout(DELAY) and np.array_equal(again.codes, encoded.codes)
     with pytest.raises(ApcodecError, match="this model has no windows"):
         streaming.encode(speech, window=1.0)
+
+
+def test_only_the_end_of_a_stream_fades_where_another_one_follows(
+    streaming: Codec, speech: Array, tmp_path: Path
+) -> None:
+    first, second = streaming.encode(speech[:6400]), streaming.encode(speech[30_000:36_000])
+    joined = streaming.decode(concatenated([first, second]))
+    alone = streaming.decode(first)
+    assert np.array_equal(joined[: 6400 - DELAY], alone[:-DELAY])
+    assert not np.array_equal(joined[6400 - DELAY : 6400], alone[-DELAY:])
+    for name, clip in (("a", first), ("b", second), ("start", sliced(first, 0, 0.1)), ("rest", sliced(first, 0.1))):
+        clip.save(tmp_path / f"{name}.apc")
+    told = invoke("concat", tmp_path / "a.apc", tmp_path / "b.apc", "-o", tmp_path / "ab.apc")
+    assert "fades out over its last 280 samples" in told.stderr
+    quiet = invoke("concat", tmp_path / "start.apc", tmp_path / "rest.apc", "-o", tmp_path / "again.apc")
+    assert quiet.stderr == "" and np.array_equal(EncodedAudio.load(tmp_path / "again.apc").codes, first.codes)
 
 
 def test_the_commands_work_as_for_other_models(bundle: Bundle, speech: Array, tmp_path: Path) -> None:

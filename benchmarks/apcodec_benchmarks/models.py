@@ -1,6 +1,6 @@
 """Which APCodec is measured: the user's, the embedded one, or one of the published shape with random weights.
 
-And its plain ONNX export, which the contender of that name runs.
+And its plain ONNX export, which the contender of that name runs, and other models beside it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apcodec_benchmarks.contenders.base import Settings
-from apcodec_benchmarks.contenders.catalogue import Entry
+from apcodec_benchmarks.contenders.catalogue import APCODEC, Entry, entries_named
 from apcodec_deploy.bundle import EMBEDDED, Bundle
-from apcodec_deploy.errors import ApcodecError, require
+from apcodec_deploy.errors import ApcodecError, BenchmarkError, require
 
 RANDOM = "random"
 PLAIN = "apcodec-plain"
@@ -72,6 +72,33 @@ def model_of(
         # Graphs that only this run uses and that are judged by their speed need no proof of their own.
         made = export_bundle(source, Path(directory) / "bundle", name=name, proven=reduced, progress=progress)
         yield Model(bundle=str(made.path), checkpoint=str(checkpoint or RANDOM))
+
+
+def other_models(bundles: Sequence[str], codecs: Sequence[str] | None) -> list[Entry]:
+    """Contenders for some other models, called as their directories are.
+
+    Args:
+        bundles: Their directories.
+        codecs: Names of contenders. Each other model runs in every way of these that runs a bundle as it is; by ONNX
+            Runtime where there is none.
+
+    Raises:
+        BundleError: One of them is none.
+        BenchmarkError: Two have one name.
+    """
+    names = [Path(bundle).resolve().name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise BenchmarkError(f"--beside names two bundles alike ({', '.join(names)}); rename the directory of one")
+    ways = [entry for entry in entries_named(codecs) if codecs and entry.factory == APCODEC]
+    return [
+        replace(
+            way,
+            name=f"{way.name} {name}",
+            options={**way.options, "model": str(Bundle.open(bundle).path), "label": name},
+        )
+        for name, bundle in zip(names, bundles, strict=True)
+        for way in ways or entries_named(["apcodec"])
+    ]
 
 
 @contextmanager

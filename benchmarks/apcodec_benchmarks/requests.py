@@ -10,7 +10,7 @@ from pathlib import Path
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
 from apcodec_benchmarks.metrics.catalogue import names_of
-from apcodec_benchmarks.models import model_of, plain_export
+from apcodec_benchmarks.models import model_of, other_models, plain_export
 from apcodec_benchmarks.modes import Clips, modes_named
 from apcodec_benchmarks.quality import Heard, QualityPlan, measure_quality, name_below
 from apcodec_benchmarks.results import Results
@@ -23,7 +23,6 @@ from apcodec_deploy.errors import AudioError, BenchmarkError
 from apcodec_deploy.transcoding.leftovers import holds_attributes
 from apcodec_deploy.transcoding.walk import walk
 
-_CONTENDER = "apcodec_benchmarks.contenders.apcodec"
 _QUICK_SECONDS = 2.5
 """Within one window of the published model: one just beyond it would cost two."""
 QUICK_MODES = ("cpuN", "window", "engine")
@@ -45,6 +44,7 @@ class SpeedRequest:
     audio: Path | None = None
     audiodec: Path | None = None
     trained: bool = False
+    beside: Sequence[str] = ()
     quick: bool = False
     brief: bool = False
 
@@ -54,6 +54,7 @@ class SpeedRequest:
         words = ["apcodec bench rtf", *(f"--mode {mode}" for mode in self.modes or ())]
         words += [f"--codecs {','.join(self.codecs)}"] if self.codecs else []
         words += [f"--model {Path(self.model).name}"] if self.model else []
+        words += [f"--beside {Path(other).name}" for other in self.beside]
         words += [f"--seconds {self.seconds:g} --threads {self.threads}"]
         words += [f"--device {self.device} --precision {self.precision}"] if self.device != "cpu" else []
         return " ".join([*words, *(f"--{word}" for word in ("quick", "brief") if getattr(self, word))])
@@ -70,6 +71,7 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
     if request.quick and not request.modes:
         modes = [mode for mode in modes if mode.name in QUICK_MODES]
     entries = with_checkout(entries_named(request.codecs), request.audiodec)
+    others = other_models(request.beside, request.codecs)
     files, skipped = ([], []) if request.audio is None else utterances(request.audio)
     clips = Clips(
         seconds=min(request.seconds, _QUICK_SECONDS) if request.quick else request.seconds,
@@ -94,7 +96,7 @@ def run_speed(request: SpeedRequest, progress: Progress = lambda what, done, tot
         with plain_export(entries, settings, progress=making) as ready:
             plan = Plan(
                 command=request.command,
-                entries=ready,
+                entries=[*ready, *others],
                 settings=settings,
                 modes=modes,
                 threads=request.threads,
@@ -183,7 +185,7 @@ def run_quality(
     """
     names_of(request.metrics)
     entries = with_checkout(entries_named(request.codecs), request.audiodec)
-    others = _others(request.beside)
+    others = other_models(request.beside, request.codecs)
     files = audio_files(request.folder)
     model = EMBEDDED if request.model is None and request.checkpoint is None else request.model
 
@@ -211,26 +213,6 @@ def run_quality(
                 metrics=request.metrics,
             )
             return measure_quality(plan, heard=heard, progress=progress)
-
-
-def _others(bundles: Sequence[str]) -> list[Entry]:
-    """A contender for each of some other models, called as its directory is.
-
-    Raises:
-        BundleError: One of them is none.
-        BenchmarkError: Two have one name.
-    """
-    names = [Path(bundle).resolve().name for bundle in bundles]
-    if len(set(names)) < len(names):
-        raise BenchmarkError(f"--beside names two bundles alike ({', '.join(names)}); rename the directory of one")
-    return [
-        Entry(
-            name=f"apcodec {name}",
-            factory=f"{_CONTENDER}:apcodec",
-            options={"model": str(Bundle.open(bundle).path), "label": name},
-        )
-        for name, bundle in zip(names, bundles, strict=True)
-    ]
 
 
 def _float32_of(entry: Entry) -> Entry:

@@ -245,6 +245,20 @@ def test_other_models_are_contenders_beside_the_first(
         run_quality(replace(request, beside=[str(folder)]))
 
 
+def test_other_models_are_timed_in_every_way_that_was_named(speed_plans: list[Plan], streamable_bundle: Path) -> None:
+    codecs = ["apcodec", "apcodec-int8", "opus"]
+    request = SpeedRequest(threads=1, modes=["cpu1"], codecs=codecs, model="demo", beside=[str(streamable_bundle)])
+    run_speed(request)
+    run_speed(replace(request, codecs=["opus"]))
+    named, unnamed = ([entry.name for entry in plan.entries] for plan in speed_plans)
+    name = streamable_bundle.name
+    assert named == [*codecs, f"apcodec {name}", f"apcodec-int8 {name}"]
+    assert unnamed == ["opus", f"apcodec {name}"]
+    integers = speed_plans[0].entries[-1]
+    assert (integers.options["precision"], integers.options["model"]) == ("int8", str(streamable_bundle))
+    assert f"--beside {name} " in request.command
+
+
 def test_a_window_sweep_does_not_begin_with_a_file_that_cannot_be_read(folder: Path) -> None:
     with pytest.raises(ApcodecError, match=r"bad\.wav cannot be read as audio"):
         run_windows(WindowsRequest(threads=1, folder=folder))

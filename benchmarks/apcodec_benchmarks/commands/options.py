@@ -21,6 +21,10 @@ Checkpoint = Annotated[
         readable=False,
     ),
 ]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option("--beside", metavar="BUNDLE", help="Another model to compare with. Repeatable."),
+]
 Codecs = Annotated[
     list[str] | None,
     typer.Option("--codecs", "-c", help="Codecs to measure, separated by commas. module:function adds your own."),

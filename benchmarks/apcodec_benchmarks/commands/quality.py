@@ -19,10 +19,7 @@ def quality(
     codecs: options.Codecs = None,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
-    beside: Annotated[
-        list[str] | None,
-        typer.Option("--beside", metavar="BUNDLE", help="Another model to compare with. Repeatable."),
-    ] = None,
+    beside: options.Beside = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all.")] = None,
     device: options.Device = "cpu",
     precision: options.Precision = "float32",

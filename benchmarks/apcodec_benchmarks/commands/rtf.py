@@ -21,6 +21,7 @@ def rtf(
     codecs: options.Codecs = None,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
+    beside: options.Beside = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Length of the clip.")] = 10.0,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all.")] = None,
     device: options.Device = "cpu",
@@ -60,6 +61,7 @@ def rtf(
         audio=audio,
         audiodec=audiodec,
         trained=trained,
+        beside=beside or (),
         quick=quick,
         brief=brief,
     )

@@ -242,13 +242,17 @@ def _arithmetic(bundle: Bundle, network: NetworkConfig, precision: str) -> str:
     from apcodec_benchmarks.arithmetic.published import published_products
 
     spec = bundle.spec
-    frames = round(spec.latent_rate) * spec.ratio
+    latents = round(spec.latent_rate)
+    frames = latents * spec.ratio
     before = sum(published_products(network, frames).values())
-    counted = bundle_work(bundle, frames * spec.hop_size - 1, precision)
+    counted = bundle_work(bundle, spec.samples_range(latents)[1], precision)
     after = sum(counted[name].products for name in spec.reduced)
+    plain, exported = (
+        ("published", "exported") if spec.networks_apart else ("defined", "exported with transforms and code search")
+    )
     return (
         f"{before / 1e9:.4g} GFLOP for {frames} frames in the convolutions and products of encoder and decoder as "
-        f"published, {after / 1e9:.4g} as exported"
+        f"{plain}, {after / 1e9:.4g} as {exported}"
     )
 
 

@@ -56,25 +56,27 @@ class Entry:
 
 _HERE = "apcodec_benchmarks.contenders"
 _HUGGINGFACE = f"{_HERE}.huggingface"
+APCODEC = f"{_HERE}.apcodec:apcodec"
+"""The factory of those that run a bundle as it is."""
 
 ENTRIES = (
-    Entry(name="apcodec", factory=f"{_HERE}.apcodec:apcodec"),
-    Entry(name="apcodec-whole", factory=f"{_HERE}.apcodec:apcodec", options={"window": "whole"}),
-    Entry(name="apcodec-openvino", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "openvino"}, cpu_only=True),
+    Entry(name="apcodec", factory=APCODEC),
+    Entry(name="apcodec-whole", factory=APCODEC, options={"window": "whole"}),
+    Entry(name="apcodec-openvino", factory=APCODEC, options={"backend": "openvino"}, cpu_only=True),
     Entry(
         name="apcodec-bf16",
-        factory=f"{_HERE}.apcodec:apcodec",
+        factory=APCODEC,
         options={"backend": "openvino", "precision": "bfloat16"},
         cpu_only=True,
     ),
     Entry(
         name="apcodec-int8",
-        factory=f"{_HERE}.apcodec:apcodec",
+        factory=APCODEC,
         options={"backend": "openvino", "precision": "int8"},
         cpu_only=True,
     ),
     Entry(name="apcodec-plain", factory=f"{_HERE}.plain:plain"),
-    Entry(name="apcodec-tensorrt", factory=f"{_HERE}.apcodec:apcodec", options={"backend": "tensorrt"}, gpu_only=True),
+    Entry(name="apcodec-tensorrt", factory=APCODEC, options={"backend": "tensorrt"}, gpu_only=True),
     Entry(name="apcodec-pytorch", factory=f"{_HERE}.reference:pytorch"),
     Entry(name="apcodec-compiled", factory=f"{_HERE}.reference:pytorch", options={"compiled": True}, gpu_only=True),
     Entry(

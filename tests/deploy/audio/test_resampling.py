@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -41,13 +41,17 @@ def joined(blocks: Iterator[Audio]) -> Audio:
     return np.concatenate(parts, axis=1)
 
 
+@example(samples=720, channels=1, rate_in=48_000, rate_out=44_100, cuts=[])
 @given(samples=st.integers(100, 2000), channels=st.integers(1, 3), rate_in=RATES, rate_out=RATES, cuts=CUTS)
 def test_blocks_give_what_the_whole_clip_gives(
     samples: int, channels: int, rate_in: int, rate_out: int, cuts: list[int]
 ) -> None:
     audio = noise(channels, samples)
     expected = soxr.resample(audio.T, rate_in, rate_out, quality="HQ").T
-    np.testing.assert_array_equal(joined(resample(blocks_of(audio, cuts), rate_in, rate_out)), expected)
+    found = joined(resample(blocks_of(audio, cuts), rate_in, rate_out))
+    # Of half a sample, which is rounded up here, soxr sometimes makes none.
+    assert found.shape[1] == expected.shape[1] or 2 * samples * rate_out / rate_in == 2 * expected.shape[1] + 1
+    np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), [(44100, 48000), (48000, 8000), (16000, 48000)])

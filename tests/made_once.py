@@ -1,6 +1,6 @@
 """Things that take long to make, made once per test run and shared by all of its processes.
 
-Several runs share them where ``APCODEC_TESTS_MADE`` names a folder; ``.ci/run`` makes one, for itself alone.
+Several runs share them where ``APCODEC_TESTS_MADE`` names a folder; ``scripts/test`` makes one, for itself alone.
 """
 
 from __future__ import annotations

@@ -290,14 +290,15 @@ class _Group:
         for what, rates in self._rates.items():
             if rates and self._ceiling is not None:
                 _, size, precision = self._ceiling.amount(what)
+                told = Distribution(tuple(rates))
                 self._found.ceilings.append(
                     Ceiling(
                         operation=what,
                         threads=self._threads,
                         precision=precision,
                         size=size,
-                        rate=Distribution(tuple(rates)).median,
-                        best=max(rates),
+                        rate=told.median,
+                        best=max(told.values),
                     )
                 )
 

@@ -19,18 +19,18 @@ from apcodec_benchmarks.timing import Schedule
 
 Named = Callable[[str], Entry]
 COST = benchmark_stand_ins.ENCODE + benchmark_stand_ins.DECODE
-SCHEDULE = Schedule(warm_up_calls=1, warm_up_seconds=0.1, calls=2, seconds=0.25, least=1)
+SCHEDULE = Schedule(warm_up_calls=1, warm_up_seconds=0.2, calls=2, seconds=1.0, least=1)
 
 
-def plan(entries: list[Entry], modes: list[Mode], schedule: Schedule = SCHEDULE) -> Plan:
+def plan(entries: list[Entry], modes: list[Mode], seconds: float = 1.5) -> Plan:
     return Plan(
         command="a test",
         entries=entries,
         settings=Settings(threads=1),
         modes=modes,
         threads=2,
-        clips=Clips(seconds=1.5),
-        schedule=schedule,
+        clips=Clips(seconds=seconds),
+        schedule=SCHEDULE,
     )
 
 
@@ -79,7 +79,7 @@ def test_start_up_memory_and_ceilings_are_there(measured: Results) -> None:
     assert sleeper.load_seconds is not None and sleeper.first_seconds is not None
     assert 0 < sleeper.load_seconds <= sleeper.first_seconds
     assert all(each.memory is None or each.memory > 1e6 for each in measured.timings)
-    assert all(0 < each.rate <= (1 + 1e-9) * each.best for each in measured.ceilings)
+    assert all(0 < each.rate <= each.best for each in measured.ceilings)
 
 
 def test_everything_survives_its_file(measured: Results, tmp_path: Path) -> None:
@@ -95,9 +95,8 @@ def test_growing_cases_end_for_those_for_whom_they_take_too_long(stand_in: Named
     (throughput,) = modes_named(["throughput"])
     done: list[tuple[int, int]] = []
     slow, fast = stand_in("Sleeper"), stand_in("StandIn")
-    schedule = replace(SCHEDULE, seconds=1.0)
     results = measure_speed(
-        plan([slow, fast], [throughput], schedule), progress=lambda what, count, total: done.append((count, total))
+        plan([slow, fast], [throughput]), progress=lambda what, count, total: done.append((count, total))
     )
     # 2.78 s of audio cost the sleeper 0.22 s; the third case, of four clips, is beyond half of its second.
     assert [each.case.batch for each in results.timings if each.contender == "sleeper"] == [1, 2, 4]

@@ -84,8 +84,8 @@ class WindowedSpec(ModelSpec):
     def reduced(self) -> tuple[str, ...]:
         return ("encoder", "decoder")
 
-    def call_samples(self, latents: int) -> int:
-        return latents * self.samples_per_latent - 1
+    def call_range(self, latents: int) -> tuple[int, int]:
+        return self.samples_range(latents)
 
     @property
     def judged_latents(self) -> int:
@@ -108,6 +108,9 @@ class WindowedSpec(ModelSpec):
     def axes_of_audio(self, samples: int) -> dict[str, int]:
         """The dynamic axes of the encoding graphs for a clip of ``samples``."""
         return {"samples": samples, "frames": self.frames(samples), "latents": self.latents(samples)}
+
+    def axes_of_call(self, samples: int) -> dict[str, int]:
+        return self.axes_of_audio(samples)
 
     def samples_range(self, latents: int) -> tuple[int, int]:
         longest = latents * self.samples_per_latent - 1
@@ -137,6 +140,8 @@ class StreamSpec(ModelSpec):
 
     NOT_COUNTS: ClassVar[tuple[str, ...]] = ("family", "context", "encoder_state", "decoder_state")
     centred: ClassVar[bool] = False
+    engine_profile: ClassVar[str] = "streaming"
+    push_latents: ClassVar[int] = 8
     networks_apart: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -224,8 +229,9 @@ class StreamSpec(ModelSpec):
     def reduced(self) -> tuple[str, ...]:
         return ("encode", "decode")
 
-    def call_samples(self, latents: int) -> int:
-        return latents * self.samples_per_latent
+    def call_range(self, latents: int) -> tuple[int, int]:
+        samples = latents * self.samples_per_latent
+        return samples, samples
 
     @property
     def judged_latents(self) -> int:
@@ -241,6 +247,9 @@ class StreamSpec(ModelSpec):
     def axes_of_audio(self, samples: int) -> dict[str, int]:
         """The dynamic axes of the encoding graph for a clip of ``samples`` in one push, which is of whole tokens."""
         return self.axes_of_codes(self.latents(samples))
+
+    def axes_of_call(self, samples: int) -> dict[str, int]:
+        return self.axes_of_codes(samples // self.samples_per_latent)
 
     def samples_range(self, latents: int) -> tuple[int, int]:
         longest = latents * self.samples_per_latent - self.delay_samples

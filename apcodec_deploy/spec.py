@@ -67,6 +67,10 @@ class ModelSpec(ABC):
     """Fields that are no positive integers."""
     centred: ClassVar[bool] = True
     """Whether a frame is centred on its sample, rather than ends with it."""
+    engine_profile: ClassVar[str] = "low-latency"
+    """What engines are built for where nothing else is asked for."""
+    push_latents: ClassVar[int] = 0
+    """The most latents by which live streams are expected to go on at a time; 0 where there are none."""
     networks_apart: ClassVar[bool] = True
     """Whether transforms and code search, which are float32 always, are other graphs than the networks."""
 
@@ -156,6 +160,10 @@ class ModelSpec(ABC):
         """The dynamic axes of the encoding graphs for a clip of ``samples``."""
 
     @abstractmethod
+    def axes_of_call(self, samples: int) -> dict[str, int]:
+        """The dynamic axes of the encoding graphs for one call of a backend with so many samples."""
+
+    @abstractmethod
     def samples_range(self, latents: int) -> tuple[int, int]:
         """The shortest and the longest clip of so many latents that the transform takes."""
 
@@ -193,8 +201,12 @@ class ModelSpec(ABC):
         """The graphs that a reduced precision has of its own: those with the network in them."""
 
     @abstractmethod
+    def call_range(self, latents: int) -> tuple[int, int]:
+        """The fewest and the most samples of which one call of a backend makes so many latents."""
+
     def call_samples(self, latents: int) -> int:
         """The most samples of which one call of a backend makes so many latents."""
+        return self.call_range(latents)[1]
 
     @property
     @abstractmethod

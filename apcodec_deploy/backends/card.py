@@ -13,6 +13,8 @@ TF32_VARIABLE = "APCODEC_TF32"
 """Environment variable: ``1`` lets a GPU round the factors of float32 products to 10 bits, which changes codes."""
 _MOST_BATCH = 256
 """Windows beyond which a card gains nothing more and callers only wait longer."""
+_PUSHED = (1, 4, 16, 64, 256)
+"""Live streams that go on at a time, as in the profile ``streaming`` of engines."""
 UNKNOWN_CARD_BATCH = 16
 """Where nothing here can ask the card for its memory."""
 _SHARE = 0.6
@@ -59,11 +61,15 @@ class CardUse:
         return CardUse(batch=max(1, self.batch // 2), arena=self.arena, tf32=self.tf32, graphs=self.graphs)
 
     def profile(self, bundle: Bundle) -> Profile:
-        """The batches and lengths that come in one go: single windows, and many; both usual shapes are recorded."""
-        window = bundle.spec.layout().length
-        shapes = [Shapes(Range(1, 1, 1), Range(1, window, window))]
-        if self.batch > 1:
-            shapes.append(Shapes(Range(1, self.batch, self.batch), Range(1, window, window)))
+        """The batches and lengths that come in one go, of which the usual ones are recorded.
+
+        Single windows, and many. Pushes of live streams are filled up to the next of a few numbers of streams.
+        """
+        window, live = bundle.spec.layout().length, bundle.spec.push_latents
+        pushes = [count for count in _PUSHED if count <= self.batch] if live else []
+        shapes = [Shapes(Range(count, count, count), Range(1, 1, live)) for count in pushes]
+        lengths = Range(live + 1, window, window)
+        shapes += [Shapes(Range(1, count, count), lengths) for count in sorted({1, self.batch})]
         return Profile(name="onnxruntime", shapes=tuple(shapes), cuda_graphs=self.graphs)
 
     def session_options(self, index: int, stream: int) -> dict[str, str]:

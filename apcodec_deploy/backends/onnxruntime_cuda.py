@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.backends.card import CardUse
 from apcodec_deploy.backends.onnxruntime import CUDA_PROVIDER, OnnxRuntimeBackend, Values, cuda, load_session, proved
 from apcodec_deploy.backends.pipelined import PipelinedBackend
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class CudaBackend(PipelinedBackend):
-    """Runs the six graphs of a bundle on a GPU, three per direction; what is longer than a window goes ``beyond``."""
+    """Runs the graphs of a bundle on a GPU; what is longer than a window goes ``beyond``, and streams go on."""
 
     name = "onnxruntime"
 
@@ -91,14 +91,17 @@ class CudaBackend(PipelinedBackend):
         self.batch_limit = SLOTS * use.batch
         self.reason = f"{self._why}; {use}"
 
-    def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+    def _run(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried]
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
         while True:
             try:
-                return super()._run(direction, rows)
+                return super()._run(direction, rows, states)
             except (BackendError, DeviceError) as error:
                 if self._use.batch == 1 or not any(each in str(error).lower() for each in _NO_MEMORY):
                     raise
-                self.close()
+                with self._turn():
+                    self._unload()
                 self._take(self._use.halved)
                 _log.warning("%s has no memory for %s: %s", self._device.gpu.name, direction, self._use)
 
@@ -169,12 +172,11 @@ def open_cuda(
     def plain(why: str = reason) -> OnnxRuntimeBackend:
         return OnnxRuntimeBackend(bundle, placement=cuda(index), precision=precision, threads=threads, reason=why)
 
-    backend: CudaBackend | OnnxRuntimeBackend = plain()
-    if not any(bundle.spec.states.values()):  # what carries a state goes graph by graph
-        try:
-            device = open_device(index)
-            backend = CudaBackend(bundle, device, precision=precision, threads=threads, reason=reason, beyond=plain)
-        except MissingDependencyError as error:
-            backend = plain(f"{reason}; graph by graph, copies not pinned and nothing recorded: {error}")
+    backend: CudaBackend | OnnxRuntimeBackend
+    try:
+        device = open_device(index)
+        backend = CudaBackend(bundle, device, precision=precision, threads=threads, reason=reason, beyond=plain)
+    except MissingDependencyError as error:
+        backend = plain(f"{reason}; graph by graph, copies not pinned and nothing recorded: {error}")
     backend.probe()
     return proved(bundle, backend, None, unproven=unproven)  # verdicts are kept for processors, not for GPUs

@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Backend, Carried
-from apcodec_deploy.backends.states import checked, stacked
+from apcodec_deploy.backends.states import checked, of_rows
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Memory
 from apcodec_deploy.cuda.streams import Streams
 from apcodec_deploy.engines.pipeline import Pipeline
+from apcodec_deploy.engines.pool import Carriage, StatePool, StateRow
 from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.engines.slot import Axes
+from apcodec_deploy.errors import BackendError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.spec import State
 
@@ -34,7 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class PipelinedBackend(ABC):
-    """Runs each direction as a ``Pipeline``, which is loaded when it is first needed."""
+    """Runs each direction as a ``Pipeline``, which is loaded when it is first needed.
+
+    A stream's state is a ``StateRow``: it stays on the GPU until it is fetched, and is gone when this is closed.
+    """
 
     name: str
 
@@ -64,6 +69,7 @@ class PipelinedBackend(ABC):
         self._beyond = beyond
         self._other: Backend | None = None
         self._pipelines: dict[str, Pipeline] = {}
+        self._pools: dict[str, StatePool] = {}
         self._streams: Streams | None = None
         # Whoever forgets to close it still leaves no memory to be freed when CUDA is gone already.
         atexit.register(_close, weakref.ref(self))
@@ -75,26 +81,29 @@ class PipelinedBackend(ABC):
         """Load a direction and allocate what it needs; the GPU is current."""
 
     def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        if other := self._for_length(self._bundle.spec.latents(audio.shape[1])):
-            return other.encode(audio)
-        codes: NDArray[np.int32] = self._run("encode", audio)
+        codes: NDArray[np.int32] = self.push("encode", audio)[0]
         return codes
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        if other := self._for_length(codes.shape[2]):
-            return other.decode(codes)
-        audio: NDArray[np.float32] = self._run("decode", codes)
+        audio: NDArray[np.float32] = self.push("decode", codes)[0]
         return audio
 
     def push(
         self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
     ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
-        """One call; pipelines are for models that carry no state."""
-        _, none = stacked(self._bundle.spec, direction, states, len(rows)), ((),) * len(rows)
-        return (self.encode(rows) if direction == "encode" else self.decode(rows)), none
+        before = of_rows(states, len(rows))
+        if not self._carries(direction):
+            other = self._for_length(self._axes_of(direction)(rows.shape[-1])["latents"])
+            if other:
+                return other.push(direction, rows, before)
+        return self._run(direction, rows, before)
 
     def fetched(self, direction: str, state: Carried) -> State:
-        return checked(self._bundle.spec, direction, state)
+        if not isinstance(state, StateRow):
+            return checked(self._bundle.spec, direction, state)
+        with self._turn():
+            pool = self._pool(direction)
+            return pool.fetch(pool.require(state), self._queues().compute)
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         with self._turn():
@@ -114,14 +123,25 @@ class PipelinedBackend(ABC):
             BackendError: The runtime or CUDA fails.
         """
         with self._turn():
-            return self._pipeline(direction).device_seconds(rows)
+            pipeline = self._pipeline(direction)
+            pool = self._pool(direction) if self._carries(direction) else None
+            new = Carriage(pool, [None] * len(rows), pool.take(len(rows))) if pool else None
+            return pipeline.device_seconds(rows, new)
 
     def close(self) -> None:
         if self._lost:
             return
+        with self._lock, self._device.active(), ExitStack() as stack:
+            pools, self._pools = self._pools, {}
+            for pool in pools.values():
+                stack.callback(pool.close)
+            stack.callback(self._unload)
+
+    def _unload(self) -> None:
+        """Free all but what streams carry, which nothing could bring back; the GPU is current, and ours."""
         # The stack runs all of it, in reverse order, whatever fails. Streams and events end with their last reference,
         # which must be while the GPU is current, so none is kept here.
-        with self._lock, self._device.active(), ExitStack() as stack:
+        with ExitStack() as stack:
             stack.callback(self._forget)
             for memory in self._memory():
                 stack.callback(memory.free)
@@ -133,7 +153,7 @@ class PipelinedBackend(ABC):
     def forked(self) -> None:
         """CUDA works in one process only."""
         self._lost = True
-        abandon(self._device, self._streams, *self._pipelines.values())
+        abandon(self._device, self._streams, *self._pipelines.values(), *self._pools.values())
 
     def _memory(self) -> list[Memory]:
         """What else must be freed."""
@@ -164,9 +184,51 @@ class PipelinedBackend(ABC):
             other.reason,
         )
 
-    def _run(self, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+    def _run(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried]
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        """One call, or for streams as many as their length takes."""
         with self._turn():
-            return self._pipeline(direction).run(rows)
+            pipeline = self._pipeline(direction)
+            if self._carries(direction):
+                return self._go_on(pipeline, direction, rows, states)
+            for state in states:
+                checked(self._bundle.spec, direction, state)
+            return pipeline.run(rows), ((),) * len(rows)
+
+    def _go_on(
+        self, pipeline: Pipeline, direction: str, rows: NDArray[Any], states: Sequence[Carried]
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        """Go on with streams, in calls of what the profile takes: they may be cut anywhere between two tokens."""
+        unit = self._bundle.spec.samples_per_latent if direction == "encode" else 1
+        if not rows.shape[-1] or rows.shape[-1] % unit:
+            raise BackendError(f"a push of {rows.shape[-1]} samples; whole tokens of {unit} samples are expected")
+        pool = self._pool(direction)
+        before = [self._row(pool, direction, state) for state in states]
+        results, start = [], 0
+        for latents in self._profile.cuts(rows.shape[-1] // unit):
+            stop = start + latents * unit
+            after = pool.take(len(rows))
+            results.append(pipeline.run(rows[..., start:stop], Carriage(pool, before, after)))
+            before, start = [*after], stop
+        return np.concatenate(results, axis=-1) if len(results) > 1 else results[0], tuple(before)
+
+    def _row(self, pool: StatePool, direction: str, state: Carried) -> StateRow | None:
+        """Where a stream's state is on the GPU; None for a new stream."""
+        if isinstance(state, StateRow):
+            return pool.require(state)
+        if state == ():
+            return None
+        return pool.restore(checked(self._bundle.spec, direction, state), self._queues().compute)
+
+    def _carries(self, direction: str) -> bool:
+        """Whether streams of a direction have a state."""
+        return bool(self._bundle.spec.states[direction])
+
+    def _pool(self, direction: str) -> StatePool:
+        if direction not in self._pools:
+            self._pools[direction] = StatePool(self._device, direction, self._bundle.spec.states[direction])
+        return self._pools[direction]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -187,13 +249,18 @@ class PipelinedBackend(ABC):
             self._streams = Streams.of(self._device)
         return self._streams
 
+    def _axes_of(self, direction: str) -> Callable[[int], Axes]:
+        """The dynamic axes for a length of the rows."""
+        spec = self._bundle.spec
+        return spec.axes_of_call if direction == "encode" else spec.axes_of_codes
+
     def _axes(self, direction: str) -> tuple[Callable[[int], Axes], list[Axes]]:
         """The dynamic axes for a length of the rows; and for each optimisation profile those of its largest rows."""
-        spec = self._bundle.spec
-        axes: Callable[[int], Axes] = spec.axes_of_audio if direction == "encode" else spec.axes_of_codes
+        axes = self._axes_of(direction)
         largest: list[Axes] = []
         for batch, latents in self._profile.shapes:
-            longest = spec.samples_range(latents.greatest)[1] if direction == "encode" else latents.greatest
+            longest = latents.greatest
+            longest = self._bundle.spec.call_samples(longest) if direction == "encode" else longest
             largest.append({"batch": batch.greatest, **axes(longest)})
         return axes, largest
 

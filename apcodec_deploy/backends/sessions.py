@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,11 @@ class Session:
         """
         self.manifest = manifest
         self._session, self._profile, self._index, self._graphs = session, profile, index, graphs
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(1)
 
     def context(self) -> SessionContext:
         """A new context, whose recordings are its own."""
-        return SessionContext(
-            self._session, self.manifest, self._profile, self._index, next(self._numbers), self._graphs
-        )
+        return SessionContext(self._session, self.manifest, self._profile, self._index, self._numbers, self._graphs)
 
     def close(self) -> None:
         """Let go of the session."""
@@ -59,11 +57,12 @@ class SessionContext:
     """Shapes and addresses of one slot for one session; for one thread at a time."""
 
     def __init__(
-        self, session: Any, engine: GraphBindings, profile: Profile, index: int, number: int, graphs: bool
+        self, session: Any, engine: GraphBindings, profile: Profile, index: int, numbers: Iterator[int], graphs: bool
     ) -> None:
         self.engine = engine
         self._session, self._profile, self._index, self._graphs = session, profile, index, graphs
-        self._number = number
+        self._numbers = numbers
+        self._recordings: dict[tuple[int, int, int], int] = {}
         self._selected = 0
         self._axes: Mapping[str, int] = {}
         self._memory: dict[str, Memory] = {}
@@ -116,8 +115,12 @@ class SessionContext:
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         if self._graphs:
-            batch, latents = self._profile.shapes[self._selected]
-            usual = (self._axes["batch"], self._axes["latents"]) == (batch.usual, latents.usual)
-            own = 1 + self._number * len(self._profile.shapes) + self._selected
-            options.add_run_config_entry("gpu_graph_id", str(own) if usual else _NEVER)
+            shape = self._selected, self._axes["batch"], self._axes["latents"]
+            number = _NEVER
+            if self._profile.recorded(*shape):
+                # Addresses of a context stay, so each shape of it is one recording, which lives as long as the session.
+                if shape not in self._recordings:
+                    self._recordings[shape] = next(self._numbers)
+                number = str(self._recordings[shape])
+            options.add_run_config_entry("gpu_graph_id", number)
         return options

@@ -62,8 +62,8 @@ class Stream(Protocol):
         """Wait until all that is queued is done."""
 
 
-class Memory(Protocol):
-    """Bytes on the GPU."""
+class Bytes(Protocol):
+    """Bytes on the GPU: a memory, or a part of one."""
 
     @property
     def address(self) -> int:
@@ -71,10 +71,28 @@ class Memory(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """How many."""
+
+
+class Memory(Bytes, Protocol):
+    """Bytes on the GPU that are one's own."""
 
     def free(self) -> None:
         """Give it back; nothing that uses it may be queued any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some bytes of a memory, which must outlive it."""
+
+    memory: Bytes
+    start: int
+    size: int
+
+    @property
+    def address(self) -> int:
+        """As CUDA libraries take it."""
+        return self.memory.address + self.start
 
 
 class HostMemory(Protocol):
@@ -122,11 +140,17 @@ class Device(Protocol):
     def pin(self, size: int) -> HostMemory:
         """Memory on the host for copies."""
 
-    def upload(self, memory: Memory, array: NDArray[Any], stream: Stream) -> None:
+    def upload(self, memory: Bytes, array: NDArray[Any], stream: Stream) -> None:
         """Queue a copy of a contiguous array of pinned memory to the GPU."""
 
-    def download(self, array: NDArray[Any], memory: Memory, stream: Stream) -> None:
+    def download(self, array: NDArray[Any], memory: Bytes, stream: Stream) -> None:
         """Queue a copy from the GPU to a contiguous array of pinned memory."""
+
+    def copy(self, target: Bytes, source: Bytes, stream: Stream) -> None:
+        """Queue a copy of all of the source within the GPU; the target holds as much, and is none of it."""
+
+    def clear(self, memory: Bytes, stream: Stream) -> None:
+        """Queue that it becomes zeros."""
 
     def free_memory(self) -> int:
         """Bytes that nobody uses, this process or another."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_deploy.cuda.device import Event, Gpu, Graph, HostMemory, Memory, Stream
+from apcodec_deploy.cuda.device import Bytes, Event, Gpu, Graph, HostMemory, Memory, Stream
 from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.cuda.graphs import record
 from apcodec_deploy.errors import DeviceError, require
@@ -139,11 +139,17 @@ class PycudaDevice:
     def pin(self, size: int) -> HostMemory:
         return _Pinned(self._driver.pagelocked_empty(size, np.uint8))
 
-    def upload(self, memory: Memory, array: NDArray[Any], stream: Stream) -> None:
+    def upload(self, memory: Bytes, array: NDArray[Any], stream: Stream) -> None:
         self._driver.memcpy_htod_async(memory.address, array, stream)
 
-    def download(self, array: NDArray[Any], memory: Memory, stream: Stream) -> None:
+    def download(self, array: NDArray[Any], memory: Bytes, stream: Stream) -> None:
         self._driver.memcpy_dtoh_async(array, memory.address, stream)
+
+    def copy(self, target: Bytes, source: Bytes, stream: Stream) -> None:
+        self._driver.memcpy_dtod_async(target.address, source.address, source.size, stream)
+
+    def clear(self, memory: Bytes, stream: Stream) -> None:
+        self._driver.memset_d8_async(memory.address, 0, memory.size, stream)
 
     def free_memory(self) -> int:
         free, _ = self._driver.mem_get_info()

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from apcodec_deploy.errors import EngineError
 
+_FEW_LENGTHS = 16
+
 
 class Range(NamedTuple):
     """The least, the most common and the greatest size of an axis; an engine is tuned for the middle one."""
@@ -40,6 +42,16 @@ class Shapes(NamedTuple):
     batch: Range
     latents: Range
 
+    @property
+    def recorded(self) -> range:
+        """Lengths of which calls of the usual batch are recorded: all where they are few, or else the usual one.
+
+        Where there are many, others than the usual one are ends of clips, and none comes again soon.
+        """
+        least, usual, greatest = self.latents
+        few = greatest - least < _FEW_LENGTHS
+        return range(least, greatest + 1) if few else range(usual, usual + 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -48,7 +60,7 @@ class Profile:
     Attributes:
         name: What the user calls it.
         shapes: The optimisation profiles, tried in this order.
-        cuda_graphs: Whether calls of the usual shape are recorded once and replayed.
+        cuda_graphs: Whether calls of the usual shapes are recorded once and replayed.
     """
 
     name: str
@@ -88,6 +100,38 @@ class Profile:
         """The longest clip."""
         return max(shapes.latents.greatest for shapes in self.shapes)
 
+    def recorded(self, index: int, batch: int, latents: int) -> bool:
+        """Whether calls of a shape are recorded."""
+        held = self.shapes[index]
+        return self.cuda_graphs and batch == held.batch.usual and latents in held.recorded
+
+    @property
+    def recordings(self) -> int:
+        """How many shapes are recorded."""
+        return sum(len(each.recorded) for each in self.shapes) if self.cuda_graphs else 0
+
+    def cuts(self, latents: int) -> list[int]:
+        """The calls that go on with a stream by so many latents: one where that is taken, else the longest first.
+
+        Raises:
+            EngineError: What is left at last is too little for any.
+        """
+        found = []
+        while not self.takes(latents):
+            shorter = [each.latents.greatest for each in self.shapes if each.latents.greatest < latents]
+            if not shorter:
+                raise EngineError(
+                    f"a push of {latents} tokens; the engines of profile {self.name} take {self._lengths}. Push as "
+                    "many, or build engines with another profile: apcodec build --profile streaming"
+                )
+            found.append(max(shorter))
+            latents -= found[-1]
+        return [*found, latents]
+
+    @property
+    def _lengths(self) -> str:
+        return ", ".join(f"{each.latents.least} to {each.latents.greatest}" for each in self.shapes)
+
     def takes(self, latents: int) -> bool:
         """Whether there are shapes for clips of so many latents."""
         return any(latents in shapes.latents for shapes in self.shapes)
@@ -101,10 +145,9 @@ class Profile:
         """
         fitting = [index for index, shapes in enumerate(self.shapes) if latents in shapes.latents]
         if not fitting:
-            held = ", ".join(f"{each.latents.least} to {each.latents.greatest}" for each in self.shapes)
             raise EngineError(
-                f"a clip of {latents} latents; the engines of profile {self.name} take {held}. Use windows of another "
-                "length, or build engines with another profile: apcodec build --profile max-window"
+                f"a clip of {latents} latents; the engines of profile {self.name} take {self._lengths}. Use windows of "
+                "another length, or build engines with another profile: apcodec build --profile max-window"
             )
 
         def cost(index: int) -> tuple[int, int, int]:

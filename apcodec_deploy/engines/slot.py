@@ -85,16 +85,9 @@ class Side:
 
 
 @dataclass(slots=True)
-class Slot:
-    """What one chunk needs from its copy in to its copy out.
+class Setting:
+    """Contexts of all engines, set to one shape, and their recording, which holds them as they were."""
 
-    Its engines have contexts of its own: shapes and addresses then stay from call to call, and a recording, which holds
-    its contexts as they were, is void only when this slot is given another shape.
-    """
-
-    input: Side
-    output: Side
-    computed: Event
     contexts: list[StageContext]
     key: Key | None = None
     graph: Graph | None = None
@@ -105,6 +98,20 @@ class Slot:
         graph, self.graph = self.graph, None
         if graph:
             graph.free()
+
+
+@dataclass(slots=True)
+class Slot:
+    """What one chunk needs from its copy in to its copy out.
+
+    Its engines have contexts of its own, in as many settings as there are shapes that come again: what a setting is set
+    to then stays from call to call. One that was not used for longest is given up for a new shape.
+    """
+
+    input: Side
+    output: Side
+    computed: Event
+    settings: list[Setting]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import TensorRT
 from apcodec_deploy.engines.manifest import FUSED, MANIFEST, Engine, EngineSet, Identity
 from apcodec_deploy.engines.store import PRIVATE, StoredSet, cache_root
-from apcodec_deploy.errors import BuildError, EngineError, OutputError
+from apcodec_deploy.errors import EngineError, OutputError
 from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.precision import FLOAT32
 from apcodec_engines.networks import Network, networks
@@ -71,14 +71,9 @@ def build_engines(
 
     Raises:
         EngineError: An option is none, or what is installed cannot build it.
-        BuildError: TensorRT failed, or the model carries a state.
+        BuildError: TensorRT failed.
         OutputError: The engines cannot be written.
     """
-    if any(bundle.spec.states.values()):
-        raise BuildError(
-            f"{bundle.path} is a streamable model, and engines do not carry its state from call to call yet; it runs "
-            "with --backend onnxruntime or openvino"
-        )
     gpu, without = gpu_at_hand(options.device)
     tensorrt = choose_flavour(options.flavour, gpu).load()
     identity = wanted_identity(bundle, options, tensorrt, gpu)

@@ -27,8 +27,13 @@ def build(
         typer.Option("--flavour", help="tensorrt (build on the GPU that runs it), rtx (build anywhere) or auto."),
     ] = "auto",
     profile: Annotated[
-        str, typer.Option("--profile", help="low-latency, throughput, max-window, or a TOML file.")
-    ] = "low-latency",
+        str,
+        typer.Option(
+            "--profile",
+            help="low-latency, throughput, max-window, streaming or a TOML file. auto takes streaming for a streamable "
+            "model, else low-latency.",
+        ),
+    ] = "auto",
     parts: Annotated[
         bool, typer.Option("--parts", help="One engine per graph, for debugging. Default: one per direction.")
     ] = False,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.reference import REAL, reference_signals
-from apcodec_deploy.backends.base import Backend
+from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.precision import FLOAT16, FLOAT32
 from apcodec_deploy.spec import ModelSpec
 
@@ -52,6 +52,23 @@ class Check:
         return {"passed": self.passed, "held_to": self.precision, **self.measured, "problems": list(self.problems)}
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How a clip is passed: in so many calls of so many latents, each of which goes on where the last one ended."""
+
+    latents: int
+    count: int = 1
+
+    def passed(self, backend: Backend, direction: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """What becomes of rows."""
+        results = []
+        states: tuple[Carried, ...] = ()
+        for part in np.split(rows, self.count, axis=-1):
+            result, states = backend.push(direction, np.ascontiguousarray(part), states)
+            results.append(result)
+        return np.concatenate(results, axis=-1)
+
+
 def merged(checks: Sequence[Check]) -> Check:
     """Several checks of one direction as one: the worst of all."""
     measured: dict[str, Any] = {}
@@ -65,13 +82,22 @@ def merged(checks: Sequence[Check]) -> Check:
 
 
 def check_encode(
-    candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str, batch: int = 1
+    candidate: Backend, reference: Backend, spec: ModelSpec, calls: Calls, precision: str, batch: int = 1
 ) -> Check:
-    """Codes of the reference signals, each (samples,), against those of another backend; so many times in one call."""
+    """Codes of the reference signals against those of another backend, which gets each in one call.
+
+    Args:
+        candidate: What is checked.
+        reference: What it is held to.
+        spec: The model's numbers.
+        calls: How a signal is passed to the candidate.
+        precision: Whose limits hold.
+        batch: How often the signal stands in each call.
+    """
     agreement = np.ones(spec.num_codebooks)
     problems = []
-    for name, signal in reference_signals(spec.sample_rate, samples).items():
-        found = candidate.encode(np.tile(signal, (batch, 1)))
+    for name, signal in reference_signals(spec.sample_rate, calls.count * spec.call_samples(calls.latents)).items():
+        found = calls.passed(candidate, "encode", np.tile(signal, (batch, 1)))
         expected = np.tile(reference.encode(signal[None]), (batch, 1, 1))
         if found.shape != expected.shape or found.min() < 0 or found.max() >= spec.codebook_size:
             problems.append(f"{name} gives codes of {found.shape} from {found.min()} to {found.max()}")
@@ -87,13 +113,13 @@ def check_encode(
 
 
 def check_decode(
-    candidate: Backend, reference: Backend, spec: ModelSpec, samples: int, precision: str, batch: int = 1
+    candidate: Backend, reference: Backend, spec: ModelSpec, calls: Calls, precision: str, batch: int = 1
 ) -> Check:
-    """What the codes of the reference signals decode to, so many times in one call, against another backend."""
+    """What the codes of the reference signals decode to, against another backend. See ``check_encode``."""
     measured, heard, problems = {}, {}, []
-    for name, signal in reference_signals(spec.sample_rate, samples).items():
+    for name, signal in reference_signals(spec.sample_rate, calls.count * spec.call_samples(calls.latents)).items():
         codes = reference.encode(signal[None])
-        found = candidate.decode(np.tile(codes, (batch, 1, 1)))
+        found = calls.passed(candidate, "decode", np.tile(codes, (batch, 1, 1)))
         expected = np.tile(reference.decode(codes), (batch, 1))
         if found.shape != expected.shape:
             problems.append(f"{name} gives audio of {found.shape}, {expected.shape} is expected")

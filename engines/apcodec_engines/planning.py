@@ -14,7 +14,7 @@ from apcodec_deploy.engines.store import PRIVATE, StoredSet, check_private, grap
 from apcodec_deploy.errors import ApcodecError, BuildError, DeviceError, EngineError, OutputError
 from apcodec_deploy.precision import FLOAT16, FLOAT32, ON_GPU, precision_named
 from apcodec_engines.compiler import FLAGS
-from apcodec_engines.profiles import DEFAULT, load_profile
+from apcodec_engines.profiles import load_profile
 
 COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0", "12.1")
 """What TensorRT-RTX compiles for ahead of time: Ampere, Ada and Blackwell for desktops; not Hopper."""
@@ -27,7 +27,7 @@ class BuildOptions:
     Attributes:
         precision: Of the networks; ``auto`` for half precision where the bundle has it and its export advised it.
         flavour: ``tensorrt``, ``rtx``, or ``auto`` for TensorRT where it and a GPU are here, else TensorRT-RTX.
-        profile: The name of a shipped profile, or a TOML file.
+        profile: The name of a shipped profile, or a TOML file; ``auto`` for the one that suits the model.
         parts: Whether each graph becomes an engine of its own.
         out: Where to put the engines; the user's cache where None.
         force: Build even where a set is up to date.
@@ -36,7 +36,7 @@ class BuildOptions:
 
     precision: str = AUTO
     flavour: str = AUTO
-    profile: str = DEFAULT
+    profile: str = AUTO
     parts: bool = False
     out: Path | None = None
     force: bool = False
@@ -128,7 +128,8 @@ def wanted_identity(bundle: Bundle, options: BuildOptions, tensorrt: TensorRT, g
         flavour=tensorrt.flavour.name,
         version=tensorrt.version,
         precision=precision,
-        parts=options.parts,
+        # A direction that is one graph is one engine either way.
+        parts=options.parts and any(len(chain) > 1 for chain in bundle.spec.chains.values()),
         profile=load_profile(options.profile, bundle.spec),
         target=target,
         flags=FLAGS,

@@ -4,7 +4,7 @@ cuda_graphs = false               # record calls of the usual shape once and rep
 
 [[shapes]]                        # one optimisation profile of the engine; several are tried in order
 batch = [1, 8, 32]                # clips at a time: least, usual, greatest
-latents = [1, "window", "20 s"]   # of each clip: a number, the model's default window with its context, or seconds
+latents = [1, "window", "20 s"]   # of each clip: a number, what the model sees at a time by default, or seconds
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.errors import EngineError
+from apcodec_deploy.precision import AUTO
 from apcodec_deploy.spec import ModelSpec
 from apcodec_deploy.windows import MAX_LATENTS
 
-DEFAULT = "low-latency"
 _KEYS = {"shapes", "cuda_graphs"}
 _SHIPPED = resources.files("apcodec_engines") / "profiles"
 
@@ -32,11 +32,13 @@ def shipped_profiles() -> list[str]:
 
 
 def load_profile(name: str, spec: ModelSpec) -> Profile:
-    """Read a profile by its name, or from a TOML file, and resolve it for a model.
+    """Read a profile by its name, or from a TOML file, and resolve it for a model; ``auto`` is the model's own.
 
     Raises:
         EngineError: There is no such profile or file, or it does not fit the model.
     """
+    if name == AUTO:
+        name = spec.engine_profile
     if name in shipped_profiles():
         return resolve(name, (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8"), spec)
     path = Path(name)

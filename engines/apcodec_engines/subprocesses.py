@@ -125,9 +125,9 @@ def input_shapes(network: Network, shapes: Shapes, spec: ModelSpec) -> dict[str,
     """The least, usual and greatest shape of each input of a network."""
     sizes = []
     for index, (batch, latents) in enumerate(zip(shapes.batch, shapes.latents, strict=True)):
-        shortest, longest = spec.samples_range(latents)
+        shortest, longest = spec.call_range(latents)
         if network.direction == "encode":
-            axes = spec.axes_of_audio(shortest if index == 0 else longest)
+            axes = spec.axes_of_call(shortest if index == 0 else longest)
         else:
             axes = spec.axes_of_codes(latents)
         sizes.append({"batch": batch, **axes})

@@ -46,7 +46,7 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
         *(f"apcodec_training/presets/{name}.toml" for name in ("demo", "paper", "streamable")),
         *(f"apcodec_benchmarks/report/listening.{kind}" for kind in ("css", "html")),
         *(f"apcodec_benchmarks/report/listening_{part}.js" for part in ("blind", "players", "start", "transport")),
-        *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "throughput")),
+        *(f"apcodec_engines/profiles/{name}.toml" for name in ("low-latency", "max-window", "streaming", "throughput")),
         *(
             f"apcodec_deploy/bundles/demo/{name}.{short}.onnx"
             for name in ("encoder", "decoder")

@@ -30,6 +30,18 @@ from apcodec_engines.building import build_engines
 from apcodec_engines.networks import Network
 from apcodec_engines.planning import BuildOptions
 
+STREAMS = """
+cuda_graphs = true
+[[shapes]]
+batch = [1, 1, 1]
+latents = [1, 8, 8]
+[[shapes]]
+batch = [2, 2, 2]
+latents = [1, 4, 8]
+[[shapes]]
+batch = [1, 1, 2]
+latents = [9, 64, 64]
+"""
 SMALL = '[[shapes]]\nbatch = [1, 2, 4]\nlatents = [1, 40, "window"]\n'
 
 
@@ -48,14 +60,14 @@ class Machine:
             def __init__(
                 self, flavour: Flavour, identity: Any, spec: Any, work: Path, timings: Path | None, device: int | None
             ) -> None:
-                self._identity, self._work, self._timings = identity, work, timings
+                self._identity, self._spec, self._work, self._timings = identity, spec, work, timings
                 assert device == (None if flavour.name == "rtx" else 0)
 
             def run(self, network: Network, progress: Callable[[float], None]) -> dict[str, Any]:
                 machine.built.append((network.name, network.precision))
                 assert self._timings is not None
                 progress(1.0)
-                data = simulated_engine(network, self._identity.profile, Bundle.embedded())
+                data = simulated_engine(network, self._identity.profile, self._spec)
                 (self._work / "engine").write_bytes(machine.spoil(network, data))
                 return {"audit": {}, "seconds": 0.1}
 
@@ -244,7 +256,7 @@ def test_engines_for_other_gpus_are_built_and_not_run(
 
 
 def _without_timings(self: Any, network: Network, progress: Any) -> dict[str, Any]:
-    data = simulated_engine(network, self._identity.profile, Bundle.embedded())
+    data = simulated_engine(network, self._identity.profile, self._spec)
     (self._work / "engine").write_bytes(data)
     return {"audit": {}, "seconds": 0.1}
 
@@ -263,6 +275,49 @@ def test_a_set_of_another_version_is_refused_with_the_command_that_helps(
         assert "tensorrt does not" in codec.backend.reason
     reasons = build_engines(demo, options).reasons
     assert reasons == ("the engines are stale: built with TensorRT 11.4.0.106, TensorRT 11.5.0 is here",)
+
+
+@pytest.fixture
+def streaming(tmp_path: Path) -> BuildOptions:
+    (tmp_path / "streams.toml").write_text(STREAMS)
+    return BuildOptions(profile=str(tmp_path / "streams.toml"))
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_engines_of_streams_are_checked_kept_and_used(
+    machine: Machine, streamable_bundle: Path, streaming: BuildOptions, speech: Any, precision: str, parts: bool
+) -> None:
+    bundle = Bundle.open(streamable_bundle)
+    manifest = build_engines(bundle, replace(streaming, precision=precision, parts=parts)).stored.manifest
+    assert [engine.name for engine in manifest.engines] == ["encode", "decode"] and not manifest.notes
+    names = {binding.name for engine in manifest.engines for binding in engine.bindings if binding.output}
+    assert names == {"codes", "audio", *(each.after for held in bundle.spec.states.values() for each in held)}
+    for engine in manifest.engines:
+        assert engine.check is not None and engine.check["passed"]
+    clip = speech[30_000:75_001]
+    with (
+        apcodec_deploy.load(bundle.path, backend="tensorrt") as codec,
+        apcodec_deploy.load(bundle.path, device="cpu") as cpu,
+    ):
+        expected = cpu.encode(clip)
+        found = codec.encode(clip)
+        assert (found.codes == expected.codes).mean() > 0.9
+        np.testing.assert_allclose(codec.decode(expected), cpu.decode(expected), rtol=0, atol=1e-2)
+    assert machine.cuda.allocations == {}
+
+
+def test_engines_that_lose_what_streams_carry_are_not_kept(
+    machine: Machine, streamable_bundle: Path, streaming: BuildOptions
+) -> None:
+    def corrupt(outputs: dict[str, Any]) -> None:
+        for name in outputs:
+            if name.startswith("next_"):
+                outputs[name][:] = 0
+
+    machine.module.faults.corrupt = corrupt
+    with pytest.raises(BuildError, match=r"encode in float32 failed its check .*of a codebook's codes are those of"):
+        build_engines(Bundle.open(streamable_bundle), streaming)
 
 
 def test_engines_of_a_named_folder_are_taken(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_engines.gate import check_decode, check_encode
+from apcodec_engines.gate import Calls, check_decode, check_encode
 
-SAMPLES = 16_000
+CALLS = Calls(51)
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -24,11 +25,11 @@ class Altered(OnnxRuntimeBackend):
         super().__init__(Bundle.embedded())
         self._change = change
 
-    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        return self._change(super().encode(audio))
-
-    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        return self._change(super().decode(codes))
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        result, after = super().push(direction, rows, states)
+        return self._change(result), after
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def wrong_codes(share: float) -> Change:
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_the_graphs_themselves_pass(reference: OnnxRuntimeBackend, demo: Bundle, precision: str) -> None:
     for check in (check_encode, check_decode):
-        found = check(Altered(lambda array: array), reference, demo.spec, SAMPLES, precision)
+        found = check(Altered(lambda array: array), reference, demo.spec, CALLS, precision)
         assert found.passed, found
         assert found.to_dict()["passed"]
     assert set(found.measured["snr_db"]) == {"speech", "music", "speech +24 dB", "silence", "constant"}
@@ -72,7 +73,7 @@ def test_the_graphs_themselves_pass(reference: OnnxRuntimeBackend, demo: Bundle,
     ],
 )
 def test_wrong_audio_is_stopped(reference: OnnxRuntimeBackend, demo: Bundle, change: Change, words: str) -> None:
-    found = check_decode(Altered(change), reference, demo.spec, SAMPLES, "float16")
+    found = check_decode(Altered(change), reference, demo.spec, CALLS, "float16")
     assert not found.passed
     with pytest.raises(AssertionError, match=words):
         raise AssertionError("; ".join(found.problems))
@@ -83,14 +84,14 @@ def test_noise_that_a_16_bit_file_adds_itself_is_no_fault(reference: OnnxRuntime
         """Silence decodes to next to nothing: half of that is noise that nobody can hear."""
         return (audio * (0.5 if np.abs(audio).max() < 1e-4 else 1)).astype(np.float32)
 
-    found = check_decode(Altered(hushed), reference, demo.spec, SAMPLES, "float16")
+    found = check_decode(Altered(hushed), reference, demo.spec, CALLS, "float16")
     assert found.measured["snr_db"]["silence"] < 10
     assert found.passed, found
 
 
 def test_float32_is_held_to_more(reference: OnnxRuntimeBackend, demo: Bundle) -> None:
-    assert check_decode(Altered(noisy(50)), reference, demo.spec, SAMPLES, "float16").passed
-    assert not check_decode(Altered(noisy(50)), reference, demo.spec, SAMPLES, "float32").passed
+    assert check_decode(Altered(noisy(50)), reference, demo.spec, CALLS, "float16").passed
+    assert not check_decode(Altered(noisy(50)), reference, demo.spec, CALLS, "float32").passed
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_float32_is_held_to_more(reference: OnnxRuntimeBackend, demo: Bundle) ->
     ],
 )
 def test_wrong_codes_are_stopped(reference: OnnxRuntimeBackend, demo: Bundle, change: Change, words: str) -> None:
-    found = check_encode(Altered(change), reference, demo.spec, SAMPLES, "float16")
+    found = check_encode(Altered(change), reference, demo.spec, CALLS, "float16")
     assert not found.passed
     with pytest.raises(AssertionError, match=words):
         raise AssertionError("; ".join(found.problems))
 
 
 def test_a_few_other_codes_are_rounding(reference: OnnxRuntimeBackend, demo: Bundle) -> None:
-    found = check_encode(Altered(wrong_codes(0.005)), reference, demo.spec, SAMPLES, "float16")
+    found = check_encode(Altered(wrong_codes(0.005)), reference, demo.spec, CALLS, "float16")
     assert found.passed
     assert 0.95 < min(found.measured["code_agreement"]) < 1

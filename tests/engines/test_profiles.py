@@ -10,17 +10,32 @@ import pytest
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.profile import Range, Shapes
 from apcodec_deploy.errors import EngineError
-from apcodec_engines.profiles import DEFAULT, load_profile, resolve, shipped_profiles
+from apcodec_deploy.streams import CALL_LATENTS
+from apcodec_engines.profiles import load_profile, resolve, shipped_profiles
 
 GOOD = '[[shapes]]\nbatch = [1, 2, 3]\nlatents = [1, "window", "20 s"]\n'
 
 
-def test_three_profiles_ship() -> None:
-    assert shipped_profiles() == ["low-latency", "max-window", "throughput"]
-    assert DEFAULT in shipped_profiles()
+def test_four_profiles_ship(demo: Bundle, streamable_bundle: Path) -> None:
+    assert shipped_profiles() == ["low-latency", "max-window", "streaming", "throughput"]
+    assert load_profile("auto", demo.spec) == load_profile("low-latency", demo.spec)
+    streams = Bundle.open(streamable_bundle).spec
+    assert load_profile("auto", streams) == load_profile("streaming", streams)
 
 
-@pytest.mark.parametrize("name", ["low-latency", "max-window", "throughput"])
+def test_live_streams_have_few_shapes_all_of_which_are_recorded(streamable_bundle: Path) -> None:
+    profile = load_profile("streaming", Bundle.open(streamable_bundle).spec)
+    assert (profile.max_batch, profile.max_latents) == (256, CALL_LATENTS)
+    for streams, filled in ((1, 1), (2, 4), (4, 4), (5, 16), (17, 64), (65, 256), (256, 256)):
+        for tokens in range(1, 9):
+            index = profile.best(streams, tokens)
+            assert profile.shapes[index].batch == (filled, filled, filled)
+            assert profile.recorded(index, filled, tokens)
+    assert profile.recordings == 5 * 8 + 1
+    assert profile.best(3, CALL_LATENTS) == 5 and not profile.recorded(5, 3, CALL_LATENTS)
+
+
+@pytest.mark.parametrize("name", ["low-latency", "max-window", "streaming", "throughput"])
 def test_every_shipped_profile_takes_all_that_the_default_layout_makes(demo: Bundle, name: str) -> None:
     profile = load_profile(name, demo.spec)
     window = demo.spec.layout().length
@@ -68,7 +83,7 @@ def test_what_is_no_profile_is_refused(demo: Bundle, text: str, words: str) -> N
 
 
 def test_a_profile_that_is_not_there_is_refused_with_those_that_are(demo: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="no profile 'fast'; name one of low-latency, max-window, throughput"):
+    with pytest.raises(EngineError, match="'fast'; name one of low-latency, max-window, streaming, throughput"):
         load_profile("fast", demo.spec)
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(EngineError, match="cannot be read"):

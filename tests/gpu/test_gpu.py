@@ -21,7 +21,7 @@ from apcodec_deploy import Codec
 from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 from apcodec_deploy.backends.tensorrt import TensorRTBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.device import Device
+from apcodec_deploy.cuda.device import Device, Part
 from apcodec_deploy.engines.flavour import Flavour
 from apcodec_deploy.errors import BackendError, DeviceError
 from apcodec_engines.building import build_engines
@@ -58,6 +58,25 @@ def test_bytes_go_to_the_gpu_and_back(device: Device) -> None:
         np.testing.assert_array_equal(host.bytes, sent)
         memory.free()
         host.free()
+
+
+def test_bytes_are_copied_and_cleared_within_the_gpu(device: Device) -> None:
+    with device.active():
+        stream, host = device.stream(), device.pin(4096)
+        one, other = device.allocate(4096), device.allocate(4096)
+        sent = np.random.default_rng(1).integers(1, 256, 4096, np.uint8)
+        host.bytes[:] = sent
+        device.upload(one, host.bytes, stream)
+        device.copy(other, one, stream)
+        device.copy(Part(other, 512, 64), Part(one, 100, 64), stream)
+        device.clear(Part(other, 1024, 100), stream)
+        device.download(host.bytes, other, stream)
+        stream.synchronize()
+        expected = sent.copy()
+        expected[512:576], expected[1024:1124] = sent[100:164], 0
+        np.testing.assert_array_equal(host.bytes, expected)
+        for held in (one, other, host):
+            held.free()
 
 
 def test_streams_wait_for_events(device: Device) -> None:

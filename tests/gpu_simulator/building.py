@@ -10,6 +10,7 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.manifest import MANIFEST, Engine, EngineSet, Identity, Target
 from apcodec_deploy.engines.profile import Profile
 from apcodec_deploy.engines.store import StoredSet, graph_keys
+from apcodec_deploy.spec import ModelSpec
 from apcodec_engines.networks import Network, networks
 from apcodec_engines.subprocesses import input_shapes
 from gpu_simulator.tensorrt import Shapes, engine_bytes
@@ -18,9 +19,9 @@ VERSION = "11.4.0.106"
 GPU = "Simulated GPU"
 
 
-def simulated_engine(network: Network, profile: Profile, bundle: Bundle) -> bytes:
+def simulated_engine(network: Network, profile: Profile, spec: ModelSpec) -> bytes:
     """The simulated builder's engine for a network."""
-    shapes: Shapes = [input_shapes(network, each, bundle.spec) for each in profile.shapes]
+    shapes: Shapes = [input_shapes(network, each, spec) for each in profile.shapes]
     return engine_bytes(network.model, shapes)
 
 
@@ -38,7 +39,7 @@ def simulated_set(
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     engines = []
     for network in networks(bundle, precision, parts=parts):
-        data = simulated_engine(network, profile, bundle)
+        data = simulated_engine(network, profile, bundle.spec)
         (path / f"{network.name}.engine").write_bytes(data)
         engines.append(
             Engine(

@@ -95,6 +95,8 @@ class Cuda:
         self.graphs: dict[int, list[Operation]] = {}
         self.allocated = 0  # how often, ever
         self.launched = 0
+        self.crossings: list[int] = []  # bytes of each copy over the bus
+        self.moves: list[int] = []  # bytes of each copy within the device
         self.detached = False
         machine = self
 
@@ -168,22 +170,45 @@ class Cuda:
         return np.asarray(held)
 
     def memcpy_htod_async(self, dest: int, src: NDArray[Any], stream: Stream) -> None:
-        target, source = self.at(dest, src.nbytes), self._pinned_bytes(src)
+        held, target = self._part(dest, src.nbytes)
+        source = self._pinned_bytes(src)
+        self.crossings.append(src.nbytes)
 
         def run() -> None:
             self.clock.sleep(self._copy_seconds)
-            target.data[: source.nbytes] = source
+            target[:] = source
 
-        stream.add(Operation(run=run, memory=(target,)))
+        stream.add(Operation(run=run, memory=(held,)))
 
     def memcpy_dtoh_async(self, dest: NDArray[Any], src: int, stream: Stream) -> None:
-        source, target = self.at(src, dest.nbytes), self._pinned_bytes(dest)
+        held, source = self._part(src, dest.nbytes)
+        target = self._pinned_bytes(dest)
+        self.crossings.append(dest.nbytes)
 
         def run() -> None:
             self.clock.sleep(self._copy_seconds)
-            target[:] = source.data[: target.nbytes]
+            target[:] = source
 
-        stream.add(Operation(run=run, memory=(source,)))
+        stream.add(Operation(run=run, memory=(held,)))
+
+    def memcpy_dtod_async(self, dest: int, src: int, size: int, stream: Stream) -> None:
+        (to, target), (of, source) = self._part(dest, size), self._part(src, size)
+        if np.shares_memory(target, source):
+            raise Misuse("a copy onto itself")
+        self.moves.append(size)
+
+        def run() -> None:
+            target[:] = source
+
+        stream.add(Operation(run=run, memory=(to, of)))
+
+    def memset_d8_async(self, dest: int, data: int, size: int, stream: Stream) -> None:
+        held, target = self._part(dest, size)
+
+        def run() -> None:
+            target[:] = data
+
+        stream.add(Operation(run=run, memory=(held,)))
 
     # What checks and schedules
 
@@ -241,6 +266,16 @@ class Cuda:
             yield
         finally:
             self.contexts.pop()
+
+    def _part(self, address: int, size: int) -> tuple[Allocation, NDArray[np.uint8]]:
+        """Bytes from an address on, which may be inside of a memory, and the memory."""
+        for first, held in self.allocations.items():
+            if first <= address < first + len(held.data):
+                part = held.data[address - first :]
+                if len(part) < size:
+                    raise Misuse(f"{len(part)} bytes are left in a buffer, {size} are copied")
+                return held, part[:size]
+        raise Misuse(f"address {address} is no memory of the device, or was freed")
 
     def _pinned_bytes(self, array: NDArray[Any]) -> NDArray[np.uint8]:
         if not array.flags.c_contiguous:

@@ -19,14 +19,22 @@ from gpu_simulator.tensorrt import TensorRTModule
 
 
 class Machine:
-    """A simulated machine with engines of the embedded model."""
+    """A simulated machine with engines of a model, the embedded one where none is named."""
 
-    def __init__(self, stored: StoredSet, *, rtx: bool = False, refuse: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        stored: StoredSet,
+        *,
+        bundle: Bundle | None = None,
+        rtx: bool = False,
+        refuse: str | None = None,
+        **options: Any,
+    ) -> None:
         self.cuda = Cuda(**options)
         self.module = TensorRTModule(self.cuda, rtx=rtx)
         self.device = PycudaDevice(self.cuda, Library(self.cuda, refuse=refuse), 0)
         self.tensorrt = TensorRT(FLAVOURS["rtx" if rtx else "tensorrt"], self.module)
-        self.backend = TensorRTBackend(Bundle.embedded(), stored, self.tensorrt, self.device)
+        self.backend = TensorRTBackend(bundle or Bundle.embedded(), stored, self.tensorrt, self.device)
 
 
 def one_by_one(backend: OnnxRuntimeBackend, audio: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -39,7 +39,7 @@ def run(journal: Journal, scale: Scale) -> None:
             for bundle in {str(each.path): each for each in (demo, timed)}.values():
                 what = f"TensorRT {precision} {profile}, {bundle.name}"
                 with journal.guarded(what):
-                    stored = _built(journal, what, bundle, precision, profile)
+                    stored = built(journal, what, bundle, precision, profile)
                     if bundle is demo or bundle.path == demo.path:
                         _judged(journal, what, stored, scale)
                     if bundle.path == timed.path:
@@ -47,7 +47,7 @@ def run(journal: Journal, scale: Scale) -> None:
     run_tests(journal, scale, "tensorrt or closing")
 
 
-def _built(journal: Journal, what: str, bundle: Bundle, precision: str, profile: str) -> StoredSet:
+def built(journal: Journal, what: str, bundle: Bundle, precision: str, profile: str) -> StoredSet:
     """Build as users do; the time, the sizes, what every layer computes in by the builder's own word."""
     out = journal.folder / "engines" / f"{bundle.fingerprint[:8]}-{precision}-{profile}"
     begun = time.perf_counter()

@@ -68,6 +68,13 @@ PARTS = (
         function=f"{_HERE}.engines:run",
     ),
     Part(
+        name="streams",
+        title="live streams: codes, time of a push by sessions and tokens, sessions that fit",
+        seconds=120,
+        limit=300,
+        function=f"{_HERE}.streams:run",
+    ),
+    Part(
         name="others",
         title="the same model in PyTorch, and other codecs, in the same minutes",
         seconds=90,
@@ -101,6 +108,10 @@ class Scale:
         seconds: Of each clip.
         schedule: How often a case is repeated.
         profiles: Engines are built for each.
+        streaming: Changes to the network of the streamable model.
+        sessions: Live streams that are pushed together.
+        push_tokens: By which they go on at a time.
+        pushes: That are timed of each case, at most.
         others: Contenders beside ours, by their names.
         files: Of the folder.
         file_seconds: Of each of them.
@@ -118,6 +129,10 @@ class Scale:
     seconds: float = BATCH_SECONDS
     schedule: Schedule = _SCHEDULE
     profiles: tuple[str, ...] = ("low-latency", "throughput")
+    streaming: Mapping[str, Any] = field(default_factory=dict)
+    sessions: tuple[int, ...] = (1, 16, 64, 256)
+    push_tokens: tuple[int, ...] = (1, 4, 8)
+    pushes: int = 200
     others: tuple[str, ...] = (
         "apcodec-pytorch",
         "apcodec-compiled",
@@ -143,6 +158,14 @@ REHEARSAL = Scale(
     seconds=0.1,
     schedule=Schedule(warm_up_calls=0, warm_up_seconds=0, calls=1, seconds=0.01, least=1),
     profiles=("low-latency",),
+    streaming={
+        **dict.fromkeys(("dim", "intermediate_dim", "latent_dim", "codebook_dim"), 8),
+        **{f"{side}_{half}_channels": 8 for side in ("encoder", "decoder") for half in ("amp", "pha")},
+        "num_layers": 1,
+    },
+    sessions=(1, 3),
+    push_tokens=(1, 8),
+    pushes=2,
     others=("apcodec-pytorch",),
     files=3,
     file_seconds=0.3,

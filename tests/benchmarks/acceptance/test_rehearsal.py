@@ -17,7 +17,7 @@ from apcodec_benchmarks.acceptance.parts import PARTS
 ROOT = Path(__file__).parents[3]
 
 
-LONG = ("onnxruntime", "tensorrt", "others", "training")
+LONG = ("onnxruntime", "tensorrt", "streams", "others", "training")
 """Parts that take longer than a few seconds on two CPUs."""
 
 

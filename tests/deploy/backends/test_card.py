@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,15 @@ def test_the_profile_has_single_windows_and_many() -> None:
     assert profile.takes(1) and profile.takes(window) and not profile.takes(window + 1)
     assert len(CardUse(batch=1, arena=GIB).profile(bundle).shapes) == 1
     assert CardUse(batch=1, arena=GIB).halved.batch == 1
+
+
+def test_pushes_of_streams_are_filled_up_to_a_few_shapes(streamable_bundle: Path) -> None:
+    bundle = Bundle.open(streamable_bundle)
+    profile = CardUse(batch=32, arena=GIB).profile(bundle)
+    assert [profile.shapes[profile.best(streams, 8)].batch.least for streams in (1, 2, 5, 16, 40)] == [1, 4, 16, 16, 16]
+    assert profile.shapes[profile.best(20, 64)].batch == (1, 32, 32)
+    assert all(profile.takes(latents) for latents in range(1, 65))
+    assert len(CardUse(batch=1, arena=GIB).profile(bundle).shapes) == 2
 
 
 def test_tf32_is_off_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

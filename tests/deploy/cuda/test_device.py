@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from gpu_simulator.cuda import Cuda
 from gpu_simulator.library import Library
-from gpu_simulator.streams import VirtualClock
+from gpu_simulator.streams import Misuse, VirtualClock
 
 from apcodec_deploy.cuda import driver as library
+from apcodec_deploy.cuda.device import Part
 from apcodec_deploy.cuda.driver import driver_library
 from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice, pycuda_device
@@ -133,6 +134,25 @@ def test_bytes_go_there_and_back() -> None:
             held.free()
     assert cuda.allocations == {}
     assert cuda.pinned == []
+
+
+def test_bytes_are_copied_and_cleared_where_they_are() -> None:
+    cuda, device = opened()
+    with device.active():
+        stream, one, other, host = device.stream(), device.allocate(16), device.allocate(16), device.pin(16)
+        host.bytes[:] = range(1, 17)
+        device.upload(one, host.bytes, stream)
+        device.copy(other, one, stream)
+        device.copy(Part(other, 2, 3), Part(Part(one, 4, 8), 1, 3), stream)
+        device.clear(Part(other, 8, 4), stream)
+        device.download(host.bytes, other, stream)
+        stream.synchronize()
+        assert host.bytes.tolist() == [1, 2, 6, 7, 8, 6, 7, 8, 0, 0, 0, 0, 13, 14, 15, 16]
+        assert len(cuda.crossings) == 2
+        with pytest.raises(Misuse, match="2 bytes are left in a buffer, 3 are copied"):
+            device.copy(Part(other, 14, 3), Part(one, 0, 3), stream)
+        with pytest.raises(Misuse, match="onto itself"):
+            device.copy(Part(one, 1, 3), Part(one, 0, 3), stream)
 
 
 def test_time_is_told_by_events_that_were_asked_for_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,34 @@ def test_a_profile_survives_its_manifest() -> None:
     assert Profile.from_dict(MIXED.to_dict()) == MIXED
     with pytest.raises(EngineError, match="expected cuda_graphs, name, shapes"):
         Profile.from_dict({"name": "p", "shapes": []})
+
+
+LIVE = Profile(
+    name="live",
+    shapes=(Shapes(Range(1, 1, 1), Range(1, 1, 8)), Shapes(Range(2, 4, 4), Range(20, 40, 64))),
+    cuda_graphs=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("latents", "calls"),
+    [(1, [1]), (8, [8]), (9, [8, 1]), (19, [8, 8, 3]), (20, [20]), (64, [64]), (149, [64, 64, 21])],
+)
+def test_streams_are_cut_into_what_is_taken(latents: int, calls: list[int]) -> None:
+    assert LIVE.cuts(latents) == calls
+
+
+def test_a_push_of_which_too_little_is_left_is_refused() -> None:
+    files = Profile(name="files", shapes=(Shapes(Range(1, 1, 1), Range(4, 8, 8)),))
+    assert files.cuts(12) == [8, 4]
+    for latents in (3, 11):
+        with pytest.raises(EngineError, match=r"a push of 3 tokens; .* files take 4 to 8\. .*--profile streaming"):
+            files.cuts(latents)
+
+
+def test_few_lengths_are_all_recorded_and_of_many_the_usual_one() -> None:
+    assert [latents for latents in range(1, 9) if LIVE.recorded(0, 1, latents)] == list(range(1, 9))
+    assert [latents for latents in range(20, 65) if LIVE.recorded(1, 4, latents)] == [40]
+    assert not LIVE.recorded(1, 3, 40)
+    assert LIVE.recordings == 9
+    assert replace(LIVE, cuda_graphs=False).recordings == 0

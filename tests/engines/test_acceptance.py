@@ -307,6 +307,30 @@ def test_engines_of_streams_are_checked_kept_and_used(
     assert machine.cuda.allocations == {}
 
 
+def test_live_sessions_stay_on_the_card_and_move_to_the_cpu_when_they_are_saved(
+    machine: Machine, streamable_bundle: Path, streaming: BuildOptions, speech: Any
+) -> None:
+    bundle = Bundle.open(streamable_bundle)
+    build_engines(bundle, replace(streaming, precision="fp32"))
+    blocks = [speech[None, 30_000 + 1000 * index :][:, :1000] for index in range(12)]
+    with (
+        apcodec_deploy.load(bundle.path, backend="tensorrt") as codec,
+        apcodec_deploy.load(bundle.path, device="cpu", precision="float32") as cpu,
+    ):
+        whole = cpu.encode(np.concatenate(blocks, axis=1)).codes
+        one, other = (codec.encoder(sample_rate=48_000, channels=1) for _ in range(2))
+        made = [codec.push_many([one, other], [block, -block])[0] for block in blocks[:5]]
+        moved = cpu.encoder(sample_rate=48_000, channels=1).restore(one.save())
+        crossed = len(machine.cuda.crossings)
+        made += [one.push(blocks[5])]
+        assert len(machine.cuda.crossings) == crossed + 2
+        theirs = [moved.push(block) for block in blocks[5:]] + [moved.flush()]
+        made += [one.push(block) for block in blocks[6:]] + [one.flush()]
+    np.testing.assert_array_equal(np.concatenate(made, axis=2), whole)
+    np.testing.assert_array_equal(np.concatenate([*made[:5], *theirs], axis=2), whole)
+    assert machine.cuda.allocations == {}
+
+
 def test_engines_that_lose_what_streams_carry_are_not_kept(
     machine: Machine, streamable_bundle: Path, streaming: BuildOptions
 ) -> None:

@@ -23,7 +23,7 @@ from apcodec_engines import compiler as process
 from apcodec_engines import subprocesses
 from apcodec_engines.compiler import Request
 from apcodec_engines.networks import Network, networks
-from apcodec_engines.profiles import resolve
+from apcodec_engines.profiles import load_profile, resolve
 from apcodec_engines.subprocesses import Compiler, input_shapes
 
 TINY = "[[shapes]]\nbatch = [1, 1, 2]\nlatents = [1, 5, 9]\n"
@@ -188,11 +188,22 @@ def test_shapes_of_inputs_follow_from_batches_and_latents(demo: Bundle) -> None:
     assert found["istft"]["imag"] == [[1, 513, 8], [2, 513, 40], [3, 513, 72]]
 
 
+def test_shapes_of_streams_are_of_whole_tokens_and_states_of_as_many_rows(remembering_bundle: Path) -> None:
+    bundle = Bundle.open(remembering_bundle)
+    shapes = Shapes(Range(1, 4, 16), Range(1, 2, 8))
+    encode, decode = (input_shapes(each, shapes, bundle.spec) for each in networks(bundle, "float32", parts=False))
+    assert encode.pop("audio") == [[1, 320], [4, 640], [16, 2560]]
+    assert decode.pop("codes") == [[1, 4, 1], [4, 4, 2], [16, 4, 8]]
+    for direction, found in (("encode", encode), ("decode", decode)):
+        held = {each.name: [[rows, *each.shape] for rows in (1, 4, 16)] for each in bundle.spec.states[direction]}
+        assert found == held and held
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_graphs_with_state_are_parsed_and_built(compiler: Compiler, streamable_bundle: Path, precision: str) -> None:
     bundle = Bundle.open(streamable_bundle)
-    profile = resolve("tiny", TINY, bundle.spec)
+    profile = load_profile("streaming", bundle.spec)
     streaming = replace(compiler, spec=bundle.spec, identity=replace(compiler.identity, profile=profile))
     for network in networks(bundle, precision, parts=False):
         streaming.run(network, lambda share: None)

@@ -112,6 +112,7 @@ class Engine:
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.outputs = {value.name: value for value in self.session.get_outputs()}
         self.runs = 0
+        self._row_shapes: dict[Any, dict[str, tuple[int, ...]]] = {}
 
     @property
     def num_io_tensors(self) -> int:
@@ -129,6 +130,16 @@ class Engine:
 
     def get_tensor_dtype(self, name: str) -> Any:
         return SimpleNamespace(name=_NUMPY[(self.inputs | self.outputs)[name].type][0])
+
+    def row_shapes(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Shapes of a row of each output for those of the inputs, found out by a run on one row."""
+        rows = {name: (1, *shape[1:]) for name, shape in inputs.items()}
+        key = tuple(sorted(rows.items()))
+        if key not in self._row_shapes:
+            zeros = {name: np.zeros(shape, _NUMPY[self.inputs[name].type][1]) for name, shape in rows.items()}
+            results = zip(self.outputs, self.session.run(None, zeros), strict=True)
+            self._row_shapes[key] = {name: array.shape[1:] for name, array in results}
+        return self._row_shapes[key]
 
     def create_engine_inspector(self) -> Any:
         """As an engine with details tells them: one layer per input and output of the graph."""
@@ -204,13 +215,8 @@ class Context:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         if name in self.shapes:
             return self.shapes[name]
-        # One row tells all sizes but the number of rows.
-        zeros = {
-            each: np.zeros((1, *shape[1:]), _NUMPY[self.engine.inputs[each].type][1])
-            for each, shape in self.shapes.items()
-        }
-        outputs = dict(zip(self.engine.outputs, self.engine.session.run(None, zeros), strict=True))
-        return (next(iter(self.shapes.values()))[0], *outputs[name].shape[1:])
+        rows = next(iter(self.shapes.values()))[0]
+        return (rows, *self.engine.row_shapes(self.shapes)[name])
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         if self.engine.module.faults.address or name not in self.engine.inputs | self.engine.outputs:

@@ -192,7 +192,7 @@ def test_what_it_is_made_of_is_prepared() -> None:
 
 
 def test_streams_stay_on_the_device_where_their_state_is() -> None:
-    backends = [Doubling(slow=0.01, handles=True) for _ in range(3)]
+    backends = [Doubling(limit=1, slow=0.03, handles=True) for _ in range(3)]
     shared = SharedBackend(backends)
     states: list[tuple[Carried, ...]] = [() for _ in range(9)]
 
@@ -202,7 +202,7 @@ def test_streams_stay_on_the_device_where_their_state_is() -> None:
 
     with ThreadPoolExecutor(9) as pool:
         list(pool.map(go_on, range(9)))
-    assert all(each.shapes for each in backends)
+    assert sum(bool(each.shapes) for each in backends) > 1
     for (state,) in states:
         assert shared.fetched("encode", state)[0][0] == 4
     shared.close()

@@ -273,7 +273,7 @@ class Cuda:
             if first <= address < first + len(held.data):
                 part = held.data[address - first :]
                 if len(part) < size:
-                    raise Misuse(f"{len(part)} bytes are left in a buffer, {size} are copied")
+                    raise Misuse(f"a buffer of {len(part)} bytes is too short for {size}")
                 return held, part[:size]
         raise Misuse(f"address {address} is no memory of the device, or was freed")
 

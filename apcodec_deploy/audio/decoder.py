@@ -9,10 +9,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.containers.part import Part
+from apcodec_deploy.audio.samples import SAMPLE_BYTES
 from apcodec_deploy.errors import AudioError
 
 _UNKNOWN = 1 << 40
 """Lengths from here on are libsndfile's for a file that does not say it, or that has no end yet."""
+_FRAGMENTS_PER_SECOND = 100
+"""How much of what is compressed is asked for at a time where it is to be given as it comes."""
 
 
 class Decoder:
@@ -54,10 +57,15 @@ class Decoder:
         frames: int = self._file.frames
         return frames if frames < _UNKNOWN else None
 
-    def blocks(self, size: int, *, first: int = 0) -> Iterator[NDArray[np.float32]]:
+    def blocks(self, size: int, *, first: int = 0, arriving: bool = False) -> Iterator[NDArray[np.float32]]:
         """Samples (C, n) from ``first`` on, at most ``size`` at a time, channels in WAV's order.
 
         Where its length is not known, it can be read once and from its start only.
+
+        Args:
+            size: Samples of a block.
+            first: Where to begin.
+            arriving: Never wait for a whole block, but give what has come.
 
         Raises:
             soundfile.SoundFileError: libsndfile finds it damaged, or cannot read it.
@@ -70,12 +78,19 @@ class Decoder:
             before = min(before, part.lead)
         if before:
             self._read(before)
-        while (block := self._next(position, size)).shape[1]:
+        while (block := self._next(position, self._arrived(size) if arriving else size)).shape[1]:
             position += block.shape[1]
             yield block if part.order is None else block[list(part.order)]
         expected = part.declared or self.samples or 0
         if position < expected:
             raise AudioError(f"the file is cut: {position} of {expected} samples are there")
+
+    def _arrived(self, size: int) -> int:
+        """Samples that have come, at least one, of which libsndfile may be asked for without waiting."""
+        if (raw := self._part.raw) is None:  # only libsndfile knows where a sample ends
+            return max(1, min(size, self.sample_rate // _FRAGMENTS_PER_SECOND))
+        frame = self.channels * SAMPLE_BYTES[raw.subtype]
+        return max(1, min(size, self._part.view.ready(frame) // frame))
 
     def _next(self, position: int, size: int) -> NDArray[np.float32]:
         """What follows a sample, at most so much; nothing at the end."""

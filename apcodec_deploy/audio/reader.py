@@ -135,8 +135,23 @@ class AudioReader:
             blocks = regrouped(self._checked(self._decoded(index, offset, size), begun + offset), size)
             yield from blocks if span is None else cut(blocks, first, stop, at=begun + offset)
         except AudioError as error:
-            named = str(error).startswith(str(self.path))
-            raise error if named else AudioError(f"{self.path}: {error}") from None
+            raise self._named(error) from None
+
+    def arriving(self) -> Iterator[NDArray[np.float32]]:
+        """The audio of a pipe as it comes, without waiting for more: (C, n) float32, n at most a second.
+
+        Of compressed audio, libsndfile holds back some: up to a tenth of a second, or a frame of its format.
+
+        Raises:
+            AudioError: See ``blocks``.
+        """
+        try:
+            yield from self._checked(self._decoded(0, 0, max(1, self.sample_rate), arriving=True), 0)
+        except AudioError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: AudioError) -> AudioError:
+        return error if str(error).startswith(str(self.path)) else AudioError(f"{self.path}: {error}")
 
     def _begin(self, source: Source) -> None:
         """Open what comes first, and look at all the rest if that can be told apart without decoding."""
@@ -188,14 +203,14 @@ class AudioReader:
             index, begun = index + 1, begun + length
         return index, begun, 0
 
-    def _decoded(self, index: int, offset: int, size: int) -> Iterator[NDArray[np.float32]]:
+    def _decoded(self, index: int, offset: int, size: int, *, arriving: bool = False) -> Iterator[NDArray[np.float32]]:
         """From a sample of a part to the end of all of them."""
         while index < len(self._parts) or self._find():
             if index < len(self._parts) - 1 or not self._fresh:
                 self._keep(Decoder(self._parts[index][0]))
             self._fresh = False
             assert self._decoder is not None
-            yield from self._decoder.blocks(size, first=offset)
+            yield from self._decoder.blocks(size, first=offset, arriving=arriving)
             index, offset = index + 1, 0
 
     def _checked(self, blocks: Iterator[NDArray[np.float32]], position: int) -> Iterator[NDArray[np.float32]]:

@@ -88,12 +88,36 @@ class AudioFormat:
         return "RF64" if self.name == "wav" and size > _RIFF_LIMIT else FORMATS[self.name][0]
 
 
-class AudioWriter:
-    """An audio file, open for writing.
+class Storage:
+    """Samples as a format stores them.
 
     Attributes:
         clipped: Samples so far that were beyond full scale and had to be cut to it.
     """
+
+    def __init__(self, form: AudioFormat, channels: int) -> None:
+        self.clipped = 0
+        self._form = form
+        self._order = to_vorbis(channels) if form.name == "ogg" else None
+
+    def stored(self, audio: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Audio (C, n), channels in WAV's order, as libsndfile should get it.
+
+        Raises:
+            AudioError: A sample is not finite, which no format could hold.
+        """
+        if not np.isfinite(audio).all():
+            raise AudioError("the decoder made a sample that is not finite; please report this model")
+        if self._form.integer:
+            self.clipped += int((np.abs(audio) > 1).sum())
+        samples = audio if self._order is None else audio[self._order, :]
+        if self._form.subtype in _PCM_BITS:
+            return _integers(samples, _PCM_BITS[self._form.subtype])
+        return np.clip(samples, -1, 1) if self._form.integer else samples
+
+
+class AudioWriter:
+    """An audio file, open for writing."""
 
     def __init__(self, path: Path, form: AudioFormat, sample_rate: int, channels: int, samples: int) -> None:
         """Create a file.
@@ -108,16 +132,19 @@ class AudioWriter:
         Raises:
             OutputError: The format does not take this rate or so many channels, or the file cannot be created.
         """
-        self.clipped = 0
-        self._form = form
+        self._storage = Storage(form, channels)
         self._block = sample_rate
-        self._order = to_vorbis(channels) if form.name == "ogg" else None
         form.check(sample_rate, channels)
         container = form.container(channels, samples)
         try:
             self._file = soundfile.SoundFile(path, "w", sample_rate, channels, form.subtype, format=container)
         except soundfile.SoundFileError as error:
             raise OutputError(f"{path} cannot be written: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
+
+    @property
+    def clipped(self) -> int:
+        """Samples so far that were beyond full scale and had to be cut to it."""
+        return self._storage.clipped
 
     def __enter__(self) -> AudioWriter:
         return self
@@ -138,23 +165,13 @@ class AudioWriter:
             AudioError: A sample is not finite, which no format could hold.
             OutputError: The disk is full, or the like.
         """
-        if not np.isfinite(audio).all():
-            raise AudioError("the decoder made a sample that is not finite; please report this model")
-        if self._form.integer:
-            self.clipped += int((np.abs(audio) > 1).sum())
-        samples = self._stored(audio if self._order is None else audio[self._order, :])
+        samples = self._storage.stored(audio)
         try:
             # libsndfile's Vorbis encoder keeps a whole write on its stack and crashes on long ones.
             for start in range(0, samples.shape[1], self._block):
                 self._file.write(samples[:, start : start + self._block].T)
         except (soundfile.SoundFileError, OSError) as error:
             raise OutputError(f"writing failed ({str(error).rstrip('.')}); is the disk full?") from error
-
-    def _stored(self, audio: NDArray[np.float32]) -> NDArray[np.generic]:
-        """Samples as libsndfile should get them."""
-        if self._form.subtype in _PCM_BITS:
-            return _integers(audio, _PCM_BITS[self._form.subtype])
-        return np.clip(audio, -1, 1) if self._form.integer else audio
 
 
 def _integers(audio: NDArray[np.float32], bits: int) -> NDArray[np.int32]:

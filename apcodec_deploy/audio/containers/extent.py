@@ -20,7 +20,6 @@ from apcodec_deploy.errors import AudioError
 _STREAMED = 0x7FFF0000
 """Sizes of 32 bits from here on are also what programs write that do not know the length yet."""
 _WRAP = 1 << 32
-_BLOCK = 1 << 16
 _PROBED = 256
 """Bytes of silence that libsndfile is shown behind a header, to learn what that says."""
 
@@ -116,9 +115,9 @@ class _Extent:
             if (size := before_tags(source, at, source.size) - at) > 0:
                 yield at, size
             return
-        while block := source.read(at, _BLOCK):
-            yield at, len(block)
-            at += len(block)
+        while size := source.ready(at, 1):
+            yield at, size
+            at += size
         self.end = at
 
     def _more(self, stop: int) -> str:

@@ -34,6 +34,10 @@ class Source(Protocol):
         """
         ...
 
+    def ready(self, at: int, least: int) -> int:
+        """How many bytes from ``at`` on can be read without waiting, once ``least`` can; fewer only before the end."""
+        ...
+
 
 class FileSource:
     """A file; any part of it can be read at any time."""
@@ -52,6 +56,10 @@ class FileSource:
             self._block, self._at = self._raw.read(max(size, _BLOCK)), at
         return self._block[at - self._at : at - self._at + size]
 
+    def ready(self, at: int, least: int) -> int:
+        """See ``Source``."""
+        return max(0, self.reached - at)
+
 
 class PipeSource:
     """A pipe; what has passed by further back than a megabyte is gone."""
@@ -69,7 +77,14 @@ class PipeSource:
 
     def read(self, at: int, size: int) -> bytes:
         """See ``Source``."""
-        while not self._ended and self.reached < at + size:
+        self.ready(at, size)
+        if at < self._first:
+            raise AudioError("what has passed through the pipe would be needed again; save it to a file first")
+        return bytes(self._held[at - self._first : at - self._first + size])
+
+    def ready(self, at: int, least: int) -> int:
+        """See ``Source``."""
+        while not self._ended and self.reached < at + least:
             # Read here and not in libsndfile, so that a signal is heard while nothing comes.
             chunk = os.read(self._descriptor, 1 << 16)
             self._ended = not chunk
@@ -78,9 +93,7 @@ class PipeSource:
                 passed = min(len(self._held) - _KEPT, max(0, at - self._first))
                 del self._held[:passed]
                 self._first += passed
-        if at < self._first:
-            raise AudioError("what has passed through the pipe would be needed again; save it to a file first")
-        return bytes(self._held[at - self._first : at - self._first + size])
+        return max(0, self.reached - at)
 
 
 def holds(source: Source, at: int) -> bool:

@@ -64,6 +64,20 @@ class View:
         self._position = max(0, origin + offset)
         return self._position
 
+    def ready(self, least: int) -> int:
+        """How many bytes from the position on can be read without waiting, once ``least`` can; fewer before the end.
+
+        Raises:
+            AudioError: What is found there is damaged.
+        """
+        while self._length < self._position + least and self._find():
+            pass
+        left = min(self._length, self._end) - self._position
+        if left <= 0 or self._position < len(self._head):
+            return max(left, 0)
+        place, _ = self._place(self._position)
+        return min(left, self._source.ready(place, min(least, left)))
+
     def tell(self) -> int:
         """As of any file."""
         return self._position
@@ -103,10 +117,15 @@ class View:
         while at >= self._length:
             if not self._find():
                 return b""
+        place, length = self._place(at)
+        return self._source.read(place, min(size, length))
+
+    def _place(self, at: int) -> tuple[int, int]:
+        """Where in the source a byte of a piece stands, and how many stand there without a break, from it on."""
         index = bisect_right(self._starts, at) - 1
         inside = at - self._starts[index]
         place, length = self._places[index]
-        return self._source.read(place + inside, min(size, length - inside))
+        return place + inside, length - inside
 
     def _find(self) -> bool:
         """Find the next piece, if there is one."""

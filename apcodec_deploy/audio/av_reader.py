@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +81,10 @@ class AvReader:
             yield from cut(self._seconds(), *span.samples(self.sample_rate)) if span else self._seconds()
         except AudioError as error:
             raise AudioError(f"{self.path}: {error}") from None
+
+    def arriving(self) -> Generator[NDArray[np.float32], None, None]:
+        """All of it: what is read here is a file, of which nothing is still to come. See ``AudioReader``."""
+        yield from self.blocks()
 
     def _seconds(self) -> Iterator[NDArray[np.float32]]:
         size, position = max(1, int(self.sample_rate * BLOCK_SECONDS)), 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -137,14 +137,18 @@ class AudioReader:
         except AudioError as error:
             raise self._named(error) from None
 
-    def arriving(self) -> Iterator[NDArray[np.float32]]:
+    def arriving(self) -> Generator[NDArray[np.float32], None, None]:
         """The audio of a pipe as it comes, without waiting for more: (C, n) float32, n at most a second.
 
-        Of compressed audio, libsndfile holds back some: up to a tenth of a second, or a frame of its format.
+        Of compressed audio, libsndfile holds back some: up to a tenth of a second, or a frame of its format. All of a
+        file has come already.
 
         Raises:
             AudioError: See ``blocks``.
         """
+        if self._raw is not None:
+            yield from self.blocks()
+            return
         try:
             yield from self._checked(self._decoded(0, 0, max(1, self.sample_rate), arriving=True), 0)
         except AudioError as error:

@@ -37,8 +37,15 @@ def named_codes(file: BinaryIO, name: str, *, salvage: bool = False) -> Iterator
     Raises:
         BitstreamError: See ``BitstreamReader``.
     """
-    try:
+    with errors_named(name):
         yield BitstreamReader(file, salvage=salvage)
+
+
+@contextmanager
+def errors_named(name: str) -> Iterator[None]:
+    """Let every ``BitstreamError`` of the block name the file."""
+    try:
+        yield
     except BitstreamError as error:
         raise type(error)(f"{name}: {error}") from error
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
+from apcodec_deploy.errors import ReaderGoneError
 from apcodec_deploy.transcoding.desk import Stopped
 from apcodec_deploy.transcoding.watch import Watch
 from apcodec_deploy.workers import Worker, join_all
@@ -31,16 +32,26 @@ class Feed:
         descriptor: Where it can be read.
     """
 
-    def __init__(self, source: int) -> None:
+    def __init__(self, source: int, output: int | None = None) -> None:
+        """Open it.
+
+        Args:
+            source: Where from.
+            output: Where the result goes; once nobody reads that, nothing is handed on.
+        """
         self.descriptor, self._target = os.pipe()
         self._reader_gone, self._reader_there = os.pipe()
-        self._source = source
+        self._source, self._output = source, output
 
     def run(self) -> None:
-        """Hand on everything, until it ends or its reader is gone; then close it."""
+        """Hand on everything, until it ends or its reader is gone; then close it.
+
+        Raises:
+            ReaderGoneError: Nobody reads the output any more.
+        """
         try:
             with suppress(BrokenPipeError):
-                for block in incoming(self._source, until=self._reader_gone):
+                for block in self._incoming():
                     while block:
                         block = block[os.write(self._target, block) :]
         finally:
@@ -53,26 +64,38 @@ class Feed:
         if target >= 0:
             os.close(target)
 
+    def blocks(self) -> Iterator[bytes]:
+        """For its reader: what comes, as it comes."""
+        while block := os.read(self.descriptor, _BLOCK):
+            yield block
+
     def leave(self) -> None:
         """To be called by its reader, which has read enough."""
         os.close(self.descriptor)
         os.close(self._reader_there)
 
+    def _incoming(self) -> Iterator[bytes]:
+        """What comes, as it comes, as long as somebody is there for it; a signal is heard meanwhile."""
+        while self._wanted():
+            if not (block := os.read(self._source, _BLOCK)):
+                return
+            yield block
 
-def incoming(source: int, until: int | None = None) -> Generator[bytes, None, None]:
-    """What comes through a descriptor, as it comes; a signal is heard meanwhile.
-
-    Args:
-        source: The descriptor.
-        until: Another one, at whose end it is enough.
-    """
-    waited_for = [source] if until is None else [source, until]
-    while True:
-        if os.name == "posix" and until in select.select(waited_for, [], [])[0]:
-            return
-        if not (block := os.read(source, _BLOCK)):
-            return
-        yield block
+    def _wanted(self) -> bool:
+        """Wait until something comes; whether its reader is still there."""
+        if os.name != "posix":
+            return True
+        waiting = select.poll()
+        waiting.register(self._source, select.POLLIN)
+        waiting.register(self._reader_gone, 0)  # that the other end was closed is told unasked
+        if self._output is not None:
+            waiting.register(self._output, 0)
+        happened = dict(waiting.poll())
+        if self._reader_gone in happened:
+            return False
+        if self._output in happened:
+            raise ReaderGoneError("nobody reads standard output any more")
+        return True
 
 
 def aside(work: Callable[[Watch], Result], feed: Feed | None = None) -> Result:

@@ -40,7 +40,7 @@ def decode(
 
     The result goes beside the source or into the folder given with -o. IN may be - for standard input, and -o - is
     standard output. Decoding from standard input begins when all codes have arrived, because a stream's length stands
-    at its end.
+    at its end. Only live codes ('apcodec encode --live') are played while they come: as wav, with -o -.
     """
     form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
     standard = is_standard(inputs, output)

@@ -70,6 +70,17 @@ class Converted:
     clipped: int = 0
     gaps: tuple[Gap, ...] = ()
 
+    @classmethod
+    def of(cls, header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) -> Converted:
+        """What became of the clip that a header describes."""
+        return cls(
+            samples=header.samples,
+            sample_rate=header.sample_rate,
+            channels=header.channels,
+            clipped=clipped,
+            gaps=gaps,
+        )
+
     @property
     def seconds(self) -> float:
         """Seconds of audio."""
@@ -193,7 +204,7 @@ class _Way:
             for codes in blocks:
                 with self.watch.during(Stage.WRITING):
                     writer.write(codes)
-        return _converted(writer.finish(clip.samples))
+        return Converted.of(writer.finish(clip.samples))
 
     def _all_codes(self, reader: AudioReader | AvReader) -> _Codes:
         """Codes of an audio file, all of them: only then is its length certain."""
@@ -219,7 +230,7 @@ class _Way:
                 with self.watch.during(Stage.WRITING):
                     writer.write(block)
                 self.watch.heard(codes.share * block.shape[1] / header.sample_rate)
-        return _converted(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
+        return Converted.of(header, clipped=writer.clipped, gaps=tuple(codes.gaps))
 
     def _unpack_codes(self, source: Path, target: Path) -> Converted:
         with open_codes(source) as reader:
@@ -231,7 +242,7 @@ class _Way:
         array = np.concatenate(list(codes.blocks), axis=2).astype(np.uint16)
         with self.watch.during(Stage.WRITING), target.open("wb") as file:
             np.save(file, array)
-        return _converted(codes.header)
+        return Converted.of(codes.header)
 
     def _copy_codes(self, source: Path, target: Path) -> Converted:
         """Codes of this model stay as they are, every chunk of them checked; those that came live get usual chunks."""
@@ -243,13 +254,7 @@ class _Way:
                 with self.watch.during(Stage.WRITING):
                     writer.write(codes)
                 self.watch.heard(codes.shape[2] * header.samples_per_latent / header.model_rate)
-            return _converted(writer.finish(header.samples))
-
-
-def _converted(header: Header, *, clipped: int = 0, gaps: tuple[Gap, ...] = ()) -> Converted:
-    return Converted(
-        samples=header.samples, sample_rate=header.sample_rate, channels=header.channels, clipped=clipped, gaps=gaps
-    )
+            return Converted.of(writer.finish(header.samples))
 
 
 class _Clip:

@@ -135,7 +135,7 @@ def test_a_sample_comes_with_its_last_byte(sizes: list[int], form: tuple[int, in
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "aiff", "au", "caf"])
 def test_other_kinds_come_whole(kind: str, tmp_path: Path) -> None:
     file = tmp_path / f"a.{kind}"
-    soundfile.write(file, (0.3 * np.sin(np.arange(20_000) / 20)).astype(np.float32), 48_000)
+    soundfile.write(file, np.random.default_rng(0).normal(size=70_000) / 8, 48_000)
     with AudioReader(file) as reader:
         expected = np.concatenate(list(reader.blocks()), axis=1)
     with file.open("rb") as source:

@@ -100,6 +100,7 @@ def main() -> NoReturn:
     guard_streams()
     signals = Signals()
     try:
+        signals.listen()
         code = _run()
         if code != INTERRUPTED or not any_left():  # else the thread that is left may hold the stream
             flush_output()

@@ -22,8 +22,10 @@ class Signals:
     """Raises ``KeyboardInterrupt`` for every signal that asks for the end, and remembers the first one."""
 
     def __init__(self) -> None:
-        """Listen from now on. What is ignored stays so, as SIGHUP under ``nohup``, and SIGINT behind ``&``."""
         self._first: int | None = None
+
+    def listen(self) -> None:
+        """Listen from now on. What is ignored stays so, as SIGHUP under ``nohup``, and SIGINT behind ``&``."""
         for name in _ENDING:
             number = getattr(signal, name, None)  # Windows lacks one
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:

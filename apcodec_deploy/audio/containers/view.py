@@ -47,16 +47,17 @@ class View:
         self._head = head
         self._size = size
         self._endless = endless
-        self._whole = False
+        self._whole = self._far = False
         self._places: list[tuple[int, int]] = []  # of contiguous pieces: first byte and size in the source
         self._starts: list[int] = []  # where they stand here
         self._length = len(head)
         self._position = 0
 
     def drain(self) -> None:
-        """Find all pieces that are left."""
+        """Find all pieces that are left; from then on the real end is told."""
         while self._find():
             pass
+        self._far = False
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of any file; its end is far away as long as it is not known."""
@@ -101,7 +102,10 @@ class View:
     def _end(self) -> int:
         if self._size is not None:
             return self._size
-        return self._length if self._whole and not self._endless else _ENDLESS
+        if self._whole and not self._endless and not self._far:
+            return self._length
+        self._far = bool(self.tail)  # what has been looked for at a far end must not find that it has moved
+        return _ENDLESS
 
     def _read(self, size: int) -> bytes:
         """Some bytes from the position on, at most ``size``."""

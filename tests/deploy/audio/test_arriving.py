@@ -132,10 +132,12 @@ def test_a_sample_comes_with_its_last_byte(sizes: list[int], form: tuple[int, in
     assert rest is None and np.array_equal(np.concatenate(given, axis=1), expected.T)
 
 
+@pytest.mark.parametrize("samples", [1, 500, 20_000, 70_000])
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "aiff", "au", "caf"])
-def test_other_kinds_come_whole(kind: str, tmp_path: Path) -> None:
+def test_other_kinds_come_whole(kind: str, samples: int, tmp_path: Path) -> None:
+    """Also those that are so short that all of them is there when they are opened."""
     file = tmp_path / f"a.{kind}"
-    soundfile.write(file, np.random.default_rng(0).normal(size=70_000) / 8, 48_000)
+    soundfile.write(file, np.random.default_rng(0).normal(size=samples) / 8, 48_000)
     with AudioReader(file) as reader:
         expected = np.concatenate(list(reader.blocks()), axis=1)
     with file.open("rb") as source:

@@ -190,12 +190,14 @@ def test_tensorrt_computes_for_less_time_than_a_call_takes(
             rows, call = backend.encode(rows), backend.decode
         expected = call(rows)
         device_seconds, host_seconds = [], []
-        for _ in range(4):  # the first one may be slow for other reasons
+        for turn in range(10):  # the first ones may be slow for other reasons, and so may any on a busy machine
             begun = time.perf_counter()
             result = call(rows)
             host_seconds.append(time.perf_counter() - begun)
             device_seconds.append(backend.device_seconds(direction, rows))
             assert np.array_equal(result, expected)
+            if turn >= 2 and min(device_seconds) < min(host_seconds):
+                break
         assert 0 < min(device_seconds) < min(host_seconds)
 
 

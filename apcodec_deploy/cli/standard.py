@@ -135,7 +135,7 @@ def decode_standard(
 def _ends(inputs: Sequence[Path], output: str | None) -> tuple[Path | None, Path | None]:
     """Where a stream comes from and goes to; None stands for standard input and output."""
     if len(inputs) != 1 or output is None:
-        raise OutputError("one stream is expected: one input, a file or -, and -o with a file or -")
+        raise OutputError("one stream is expected: one input, and -o with a file or -")
     return None if str(inputs[0]) == STANDARD else inputs[0], None if output == STANDARD else Path(output)
 
 

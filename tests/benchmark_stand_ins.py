@@ -16,6 +16,8 @@ from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.facts import Facts
 from apcodec_deploy.errors import ContenderError
 
+PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+"""``PYTHONPATH`` of processes that are to find this module beside what they find now."""
 RATE = 16000
 ENCODE, DECODE = 0.03, 0.05
 """Seconds per second of audio."""
@@ -236,3 +238,32 @@ def told(settings: Settings) -> StandIn:
     """One that writes down with what settings it was made."""
     Path(str(os.environ["TOLD"])).write_text(repr(settings), encoding="utf-8")
     return StandIn(settings)
+
+
+class Live(Sleeper):
+    """Codes live. A push takes a known time, and a tenth of that more for every further stream."""
+
+    PUSH = 0.002
+
+    def sessions(self, count: int) -> Any:
+        def push(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+            assert len(audio) == count
+            time.sleep(self.PUSH * (0.9 + 0.1 * count))
+            return audio
+
+        return push
+
+
+class LiveSlow(Live):
+    """Cannot keep pace with a single stream."""
+
+    PUSH = 0.015
+
+
+class LiveDier(Live):
+    """Its process ends when there are four streams."""
+
+    def sessions(self, count: int) -> Any:
+        if count >= 4:
+            os._exit(7)
+        return super().sessions(count)

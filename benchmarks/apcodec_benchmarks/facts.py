@@ -20,6 +20,8 @@ class Facts:
         channels: Of the audio that it codes; mono input is repeated.
         bitrate: Bits per second of its codes, all channels together.
         frame: Samples that one column of codes stands for; no shorter clip is timed.
+        latency: Seconds from a sound to its echo when it is coded live, computing not counted; None where that is not
+            known.
         parameters: Of its networks; None where nobody can count them.
         weights: Where they come from.
         weights_hash: The first 16 hex digits of their SHA-256, or of the model's fingerprint.
@@ -34,6 +36,7 @@ class Facts:
     channels: int = 1
     bitrate: float
     frame: int
+    latency: float | None = None
     parameters: int | None = None
     weights: Weights
     weights_hash: str | None = None

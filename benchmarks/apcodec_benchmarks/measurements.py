@@ -50,6 +50,14 @@ class Distribution:
         return self.quantile(0.95)
 
     @property
+    def p99(self) -> float:
+        return self.quantile(0.99)
+
+    def thinned(self, steps: int) -> Distribution:
+        """In place of very many calls as many values as there are quantiles at so many equal steps, ascending."""
+        return Distribution(tuple(self.quantile(step / steps) for step in range(steps + 1)))
+
+    @property
     def spread(self) -> tuple[float, float]:
         """The middle half of the calls lies between these."""
         return self.quantile(0.25), self.quantile(0.75)
@@ -73,9 +81,10 @@ class Case:
     """One thing that is timed.
 
     Attributes:
-        operation: ``round_trip``, ``encode``, ``decode`` or ``stream``; of a ceiling ``product`` or ``copy``.
-        seconds: Length of each clip.
-        batch: Clips at a time.
+        operation: ``round_trip``, ``encode``, ``decode`` or ``stream``; live ``push``, ``visits`` or ``pipe``; of a
+            ceiling ``product`` or ``copy``.
+        seconds: Length of each clip, or of what is pushed.
+        batch: Clips, or streams, at a time.
         copies: Whether the way to the device and back counts.
         clock: ``host``, or ``device`` for what the device itself says.
         file: A clip of the user's; the stored speech, repeated, where None.

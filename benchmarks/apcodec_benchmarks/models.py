@@ -1,6 +1,6 @@
 """Which APCodec is measured: the user's, the embedded one, or one of the published shape with random weights.
 
-And its plain ONNX export, which the contender of that name runs, and other models beside it.
+And its plain ONNX export, which the contender of that name runs, other models beside it, and models for live use.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import APCODEC, Entry, entries_named
@@ -17,6 +18,13 @@ from apcodec_deploy.bundle import EMBEDDED, Bundle
 from apcodec_deploy.errors import ApcodecError, BenchmarkError, require
 
 RANDOM = "random"
+SHAPES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "small": {"dim": 64, "intermediate_dim": 128, "num_layers": 2},
+}
+"""Of models for live use: by name, in what they differ from the published shape."""
+CONTEXTS = (0, 6)
+"""Frames of history that the convolutions of models for live use see: none, as in the paper, or a kernel of seven."""
 PLAIN = "apcodec-plain"
 """The contender that runs graphs of its own, exported from the checkpoint without any folding."""
 
@@ -86,19 +94,59 @@ def other_models(bundles: Sequence[str], codecs: Sequence[str] | None) -> list[E
         BundleError: One of them is none.
         BenchmarkError: Two have one name.
     """
-    names = [Path(bundle).resolve().name for bundle in bundles]
-    if len(set(names)) < len(names):
-        raise BenchmarkError(f"--beside names two bundles alike ({', '.join(names)}); rename the directory of one")
     ways = [entry for entry in entries_named(codecs) if codecs and entry.factory == APCODEC]
     return [
-        replace(
-            way,
-            name=f"{way.name} {name}",
-            options={**way.options, "model": str(Bundle.open(bundle).path), "label": name},
-        )
-        for name, bundle in zip(names, bundles, strict=True)
+        running(way, str(Bundle.open(bundle).path), name)
+        for name, bundle in told_apart(bundles, "--beside").items()
         for way in ways or entries_named(["apcodec"])
     ]
+
+
+def told_apart(bundles: Sequence[str], option: str) -> dict[str, str]:
+    """Directories of the user's bundles by their names, by which contenders are called.
+
+    Raises:
+        BenchmarkError: Two have one name.
+    """
+    names = [Path(bundle).resolve().name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise BenchmarkError(f"{option} names two bundles alike ({', '.join(names)}); rename the directory of one")
+    return dict(zip(names, bundles, strict=True))
+
+
+def running(way: Entry, model: str, label: str) -> Entry:
+    """A contender that runs a bundle as it is, with another one; it is called so, if the label says anything."""
+    options = {**way.options, "model": model, "label": label}
+    return replace(way, name=f"{way.name} {label}".strip(), options=options)
+
+
+@contextmanager
+def streamable_models(shape: str, *, progress: Callable[[str], None] = lambda step: None) -> Iterator[dict[str, str]]:
+    """Make ready APCodec-S of random weights, one for each of ``CONTEXTS``: bundles' directories by what they are.
+
+    Args:
+        shape: One of ``SHAPES``.
+        progress: Called with what begins next.
+
+    Raises:
+        BenchmarkError: There is no such shape.
+    """
+    if shape not in SHAPES:
+        raise BenchmarkError(f"no shape is called {shape!r}; there are: {', '.join(SHAPES)}")
+    _require_exporter()
+    from apcodec_export.checkpoint import random_checkpoint
+    from apcodec_export.exporting import export_bundle
+    from apcodec_export.network import PUBLISHED_48K, streamable
+
+    network = replace(PUBLISHED_48K, **SHAPES[shape])
+    with tempfile.TemporaryDirectory(prefix="apcodec-bench-") as directory:
+        made = {}
+        for context in CONTEXTS:
+            name = f"context {context}"
+            source = random_checkpoint(streamable(network, context))
+            output = Path(directory) / name
+            made[name] = str(export_bundle(source, output, name=name, proven=False, progress=progress).path)
+        yield made
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from apcodec_deploy.errors import BenchmarkError
 
 DEFINITION = "RTF = compute time / audio time, by the median of the calls that count; below 1 is faster than real time"
 ROUND_TRIP, ENCODE, DECODE, STREAM = "round_trip", "encode", "decode", "stream"
+PUSH, VISITS, PIPE = "push", "visits", "pipe"
+SESSIONS, SOAK = "sessions", "soak"
+"""Further modes of live use; ``streaming.py`` has what they are."""
 UTTERANCES = (1.5, 2.5, 4.0)
 """Seconds of the utterances where the user names no files: most of VCTK lies between these."""
 WINDOWS = tuple(columns / 150 - 12.5e-6 for columns in (2, 4, 8, 15))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apcodec_benchmarks.contenders.base import Settings
-from apcodec_benchmarks.contenders.catalogue import Entry, entries_named
+from apcodec_benchmarks.contenders.catalogue import Entry, entries_named, with_checkout
 from apcodec_benchmarks.metrics.catalogue import names_of
 from apcodec_benchmarks.models import model_of, other_models, plain_export
 from apcodec_benchmarks.modes import Clips, modes_named
@@ -115,14 +115,6 @@ def _without_paths(results: Results, folder: Path | None) -> Results:
     names = {file: name_below(Path(file), folder.resolve()) for file in files}
     timings = (replace(each, case=replace(each.case, file=names.get(each.case.file or ""))) for each in results.timings)
     return replace(results, timings=tuple(timings))
-
-
-def with_checkout(entries: Sequence[Entry], checkout: Path | None) -> list[Entry]:
-    """The entries, of which AudioDec is told where its checkout is."""
-    if checkout is None:
-        return list(entries)
-    options = {"checkout": str(checkout.resolve())}
-    return [replace(each, options={**each.options, **options}) if each.name == "audiodec" else each for each in entries]
 
 
 def utterances(folder: Path) -> tuple[list[tuple[str, float]], list[str]]:

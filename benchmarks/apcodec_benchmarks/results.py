@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +25,8 @@ from apcodec_deploy.files import written_whole
 FORMAT = "apcodec-benchmark"
 FORMAT_VERSION = 1
 _T = TypeVar("_T")
+_NUMBERS = re.compile(r"\[\n[-+.\deE,\s]*\]")
+"""A list of numbers, one a line; no text of JSON holds an end of line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Results:
 
     def write(self, file: Path, *, overwrite: bool = True) -> None:
         """Write them, whole or not at all."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        text = _NUMBERS.sub(_on_one_line, json.dumps(self.to_dict(), indent=1, ensure_ascii=False))
         with written_whole(file, overwrite=overwrite) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -91,6 +94,10 @@ class Results:
             return _results(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BenchmarkError(f"{file} is damaged or incomplete ({error}); measure again") from error
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[0][1:-1].split())}]"
 
 
 def _results(values: Mapping[str, Any]) -> Results:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from apcodec_benchmarks.modes import DEFINITION, ROUND_TRIP, Clips, Mode
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.timing import FULL, Outcome, Schedule, Timed, rounds
 from apcodec_benchmarks.workers.process import Worker
+from apcodec_benchmarks.workers.starting import started
 from apcodec_deploy.errors import ContenderError
 from apcodec_deploy.precision import BFLOAT16, INT8
 
@@ -85,7 +86,8 @@ def measure_speed(plan: Plan, progress: Progress = lambda what, done, total: Non
 
     for threads, modes in groups:
         if modes:
-            with _workers(plan, threads, found, advance) as workers:
+            settings = replace(plan.settings, threads=threads)
+            with started((*plan.entries, CEILING), settings, found.records, advance) as workers:
                 _Group(plan, threads, workers, found, advance).measure(modes)
     progress("done", total, total)
     return Results(
@@ -105,30 +107,6 @@ def measure_speed(plan: Plan, progress: Progress = lambda what, done, total: Non
         timings=tuple(found.timings),
         stages=tuple(found.stages),
     )
-
-
-@contextmanager
-def _workers(plan: Plan, threads: int, found: _Found, advance: Callable[[str], None]) -> Iterator[dict[str, Worker]]:
-    """Start every contender that can run, one after the other, and the ceiling."""
-    workers: dict[str, Worker] = {}
-    with ExitStack() as stack:
-        for entry in (*plan.entries, CEILING):
-            advance(f"starting {entry.name}")
-            try:
-                worker = stack.enter_context(Worker(entry, replace(plan.settings, threads=threads)))
-            except ContenderError as error:
-                if entry is not CEILING:
-                    found.records.setdefault(entry.name, ContenderRecord(name=entry.name, problem=str(error)))
-                continue
-            workers[entry.name] = worker
-            if entry is not CEILING and entry.name not in found.records:
-                found.records[entry.name] = ContenderRecord(
-                    name=entry.name,
-                    facts=worker.facts,
-                    load_seconds=worker.load_seconds,
-                    first_seconds=worker.first_seconds,
-                )
-        yield workers
 
 
 class _Group:
@@ -201,7 +179,7 @@ class _Group:
             threads=self._threads,
             case=case,
             times=times,
-            memory=_or_none(worker.memory),
+            memory=worker.memory(),
             device_memory=device_memory(worker.process_id) if self._plan.settings.device != "cpu" else None,
             warnings=tuple(warnings),
         )
@@ -308,10 +286,3 @@ def _least_seconds(flops: float, moved: float, rates: Mapping[str, float]) -> fl
     if PRODUCT not in rates or COPY not in rates:
         return None
     return max(flops / rates[PRODUCT], moved / rates[COPY])
-
-
-def _or_none(peak: Callable[[], int | None]) -> int | None:
-    try:
-        return peak()
-    except ContenderError:
-        return None

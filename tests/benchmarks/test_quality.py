@@ -79,7 +79,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Measur
         files=files,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(benchmark_stand_ins.__file__).parent))
+        patch.setenv("PYTHONPATH", benchmark_stand_ins.PATH)
         return Measured(folder, measure_quality(plan, heard=heard.append), heard)
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from apcodec_benchmarks import requests
-from apcodec_benchmarks.contenders.catalogue import ENTRIES, Entry
+from apcodec_benchmarks.contenders.catalogue import Entry
 from apcodec_benchmarks.facts import Facts
 from apcodec_benchmarks.measurements import Case, ContenderRecord, Distribution, Timing
 from apcodec_benchmarks.quality import QualityPlan
@@ -25,7 +25,6 @@ from apcodec_benchmarks.requests import (
     run_speed,
     run_windows,
     utterances,
-    with_checkout,
 )
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.speed import Plan
@@ -199,15 +198,6 @@ def test_timings_name_utterances_below_their_folder(folder: Path, speed_plans: l
     )  # what is timed is found from anywhere
     assert [each.case.file for each in found.timings] == [None, "b.WAV", "deep/er/a.flac"]
     assert str(folder.parent) not in json.dumps(found.to_dict())
-
-
-def test_only_audiodec_is_told_where_its_checkout_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert with_checkout(ENTRIES, None) == list(ENTRIES)
-    found = with_checkout(ENTRIES, Path("checkout"))
-    changed = [new for old, new in zip(ENTRIES, found, strict=True) if new != old]
-    assert [entry.name for entry in changed] == ["audiodec"]
-    assert changed[0].options["checkout"] == str(tmp_path / "checkout")
 
 
 def test_every_apcodec_is_compared_with_onnx_runtime_in_the_same_windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,21 @@ def test_quantiles_are_numpys(values: list[float], share: float) -> None:
     assert found.quantile(share) == pytest.approx(np.quantile(values, share), rel=1e-9)
     assert found.median == pytest.approx(np.median(values), rel=1e-12)
     assert found.p95 == pytest.approx(np.quantile(values, 0.95), rel=1e-9)
+    assert found.p99 == pytest.approx(np.quantile(values, 0.99), rel=1e-9)
     assert found.mean == pytest.approx(np.mean(values), rel=1e-9)
     if len(values) > 1:
         assert found.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-6, abs=1e-9)
     low, high = found.spread
     assert min(values) <= low <= found.median <= high <= max(values)
+
+
+@given(st.lists(st.floats(1e-9, 1e6), min_size=1, max_size=300))
+def test_a_thinned_distribution_keeps_its_quantiles(values: list[float]) -> None:
+    found = Distribution(tuple(values))
+    thinned = found.thinned(100)
+    assert len(thinned.values) == 101
+    for share in (0.0, 0.5, 0.99, 1.0):
+        assert thinned.quantile(share) == pytest.approx(found.quantile(share), rel=1e-5)
 
 
 def test_no_times_are_no_distribution() -> None:
@@ -82,6 +93,14 @@ def test_results_survive_their_file(results: Results, tmp_path: Path) -> None:
     assert Results.read(tmp_path / "r.json") == results
     with pytest.raises(OutputError, match="exists"):
         results.write(tmp_path / "r.json", overwrite=False)
+
+
+def test_times_stand_on_one_line_and_texts_as_they_are(results: Results, tmp_path: Path) -> None:
+    text = "[\\n1,\\n2]"
+    changed = replace(results, command=text + "\n[\n 1,\n 2\n]", settings={"none": [], "words": ["a", "b"]})
+    changed.write(tmp_path / "r.json")
+    assert '"values": [1.0, 2.0, 4.0]\n' in (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert Results.read(tmp_path / "r.json") == changed
 
 
 def test_the_file_tells_people_the_figures(results: Results, tmp_path: Path) -> None:

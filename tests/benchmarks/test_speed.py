@@ -39,7 +39,7 @@ def measured() -> Results:
     """One run of good and bad contenders; they are found as in every other test."""
     names = ("Sleeper", "Device", "Raiser", "Dier", "absent")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(benchmark_stand_ins.__file__).parent))
+        patch.setenv("PYTHONPATH", benchmark_stand_ins.PATH)
         entries = [Entry(name=name.lower(), factory=f"benchmark_stand_ins:{name}") for name in names]
         return measure_speed(plan(entries, modes_named(["cpuN", "cpu1"])))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.base import Push, Settings
 from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.backends.base import CPU, BackendOptions
 from apcodec_deploy.backends.choice import create
@@ -23,6 +23,7 @@ from apcodec_deploy.codec import Codec
 from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, ContenderError, EngineError
+from apcodec_deploy.families import StreamSpec
 from apcodec_deploy.ort import onnxruntime
 from apcodec_deploy.precision import FLOAT32, SHORT
 
@@ -92,14 +93,16 @@ class ApcodecContender:
             "tensorrt": "TensorRT",
             "openvino": f"openvino {_version('openvino')}",
         }
-        windows = codec.layout(self._window).title(codec.latent_rate)
+        live = isinstance(codec.spec, StreamSpec)
+        windows = [] if live else [codec.layout(self._window).title(codec.latent_rate)]
         label = settings.options.get("label")
         return Facts(
-            title=", ".join(["APCodec", *([str(label)] if label else []), self._kind, windows]),
+            title=", ".join([_name(bundle), *([str(label)] if label else []), self._kind, *windows]),
             library=names[backend.name],
             sample_rate=codec.sample_rate,
             bitrate=codec.bitrate,
             frame=codec.samples_per_latent,
+            latency=codec.encoder().latency_seconds + codec.decoder().latency_seconds if live else None,
             weights=weights,
             weights_hash=bundle.fingerprint[:16],
             precision=backend.precision,
@@ -119,9 +122,10 @@ class ApcodecContender:
     def _kind(self) -> str:
         """For the title."""
         backend = self.codec.backend
-        if backend.name == "openvino":
-            return "OpenVINO" if backend.precision == FLOAT32 else f"OpenVINO {SHORT[backend.precision]}"
-        return "TensorRT" if backend.name == "tensorrt" else "ONNX Runtime"
+        if backend.name == "tensorrt":
+            return "TensorRT"
+        name = "OpenVINO" if backend.name == "openvino" else "ONNX Runtime"
+        return name if backend.precision == FLOAT32 else f"{name} {SHORT[backend.precision]}"
 
     def upload(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         return audio
@@ -173,6 +177,16 @@ class ApcodecContender:
         header = codec.header(codec.sample_rate, 1, layout, one_dimensional=True).counted(samples, latents)
         return sum(each.shape[1] for each in codec.decode_stream(iter(codes), header))
 
+    def sessions(self, count: int) -> Push:
+        """Encoders and decoders in pairs; each push is a batch for the ones and a batch for the others."""
+        codec = self.codec
+        encoders, decoders = ([make() for _ in range(count)] for make in (codec.encoder, codec.decoder))
+
+        def push(audio: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            return codec.push_many(decoders, codec.push_many(encoders, list(audio)))
+
+        return push
+
     def stages(self, audio: NDArray[np.float32]) -> Iterator[str]:
         """The graphs one by one, on the clip as one piece; TensorRT does not run them apart."""
         backend = self.codec.backend
@@ -195,6 +209,11 @@ class ApcodecContender:
 
     def close(self) -> None:
         self.codec.close()
+
+
+def _name(bundle: Bundle) -> str:
+    """What papers call models of its family."""
+    return "APCodec-S" if isinstance(bundle.spec, StreamSpec) else "APCodec"
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.base import Push, Settings
 from apcodec_benchmarks.contenders.pytorch import PyTorchContender, parameters_of
 from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.errors import BenchmarkError, ContenderError
@@ -86,6 +86,7 @@ class AudioDec(PyTorchContender):
             sample_rate=rate,
             bitrate=rate / frame * parameters["codebook_num"] * math.log2(self._codebook_size),
             frame=frame,
+            latency=frame / rate,
             parameters=parameters_of(self.modules()),
             weights=weights,
             weights_hash=None if weights == "random" else _hash(checkout / file for file in files),
@@ -107,12 +108,26 @@ class AudioDec(PyTorchContender):
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes to audio (B, 1, frame L), which is no shorter than what was encoded."""
-        latent = self._dequantizer.lookup(codes)  # (1, L, D) of one clip, (1, B, L, D) of several
-        if latent.ndim == 4:
-            latent = latent[0]
+        latent = self._latent(codes)
         self._vocoder_state.restore(len(latent))
         audio: Tensor = self._vocoder.decode(latent)
         return audio
+
+    def _latent(self, codes: Tensor) -> Tensor:
+        latent: Tensor = self._dequantizer.lookup(codes)  # (1, L, D) of one clip, (1, B, L, D) of several
+        return latent[0] if latent.ndim == 4 else latent
+
+    def sessions(self, count: int) -> Push:
+        """Streams from the state after loading. Its networks hold it themselves, so these end all that were before."""
+        self._coder_state.restore(count)
+        self._vocoder_state.restore(count)
+
+        @torch.inference_mode()
+        def push(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+            codes = self._coder.quantize(self._coder.encode(self.upload(audio)[:, None]))
+            return self.download(self._vocoder.decode(self._latent(codes)), audio.shape[1])
+
+        return push
 
     def codes(self, codes: Tensor) -> NDArray[np.int64]:
         rows = codes[:, None] if codes.ndim == 2 else codes

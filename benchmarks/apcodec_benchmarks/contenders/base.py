@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from apcodec_benchmarks.facts import Facts
 
 Progress = Callable[[str], None]
+Push = Callable[[NDArray[np.float32]], Any]
+"""Audio (B, n) of whole frames that comes next in B streams, coded and decoded: what can be heard now, on the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,14 @@ class HasStream(Protocol):
 
     def stream(self, blocks: Iterator[NDArray[np.float32]]) -> int:
         """Pass blocks (N,) through the round trip, keep none of it; give the number of samples that came out."""
+
+
+@runtime_checkable
+class HasSessions(Protocol):
+    """A contender that codes streams while they come."""
+
+    def sessions(self, count: int) -> Push:
+        """So many new streams, which go on in step."""
 
 
 @runtime_checkable

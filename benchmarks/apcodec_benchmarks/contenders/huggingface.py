@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from apcodec_benchmarks.contenders.base import Settings
+from apcodec_benchmarks.contenders.base import Push, Settings
 from apcodec_benchmarks.contenders.pytorch import PyTorchContender
 from apcodec_benchmarks.facts import Facts, Weights
 from apcodec_deploy.errors import ContenderError
@@ -44,6 +44,14 @@ _DAC: dict[str, tuple[str, dict[str, Any]]] = {
     "16k": ("descript/dac_16khz", {"sampling_rate": 16000, "downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12}),
 }
 _MIMI = "kyutai/mimi"
+_ENCODEC_LIVE = (
+    "live: transformers keeps no state of it, so every push computes the {} frames before it again, which its "
+    "convolutions reach back to; its LSTMs begin anew each time"
+)
+_MIMI_LIVE = (
+    "live: transformers keeps the state of its encoder and of the decoder's attention, but not of the decoder's "
+    "convolutions; the time is right, and what it decodes has seams"
+)
 
 
 class _Transformers(PyTorchContender):
@@ -80,7 +88,9 @@ class _Transformers(PyTorchContender):
     def modules(self) -> Iterable[nn.Module]:
         return (self.model,)
 
-    def _facts(self, title: str, bitrate: float, frame: int, *notes: str, channels: int = 1) -> Facts:
+    def _facts(
+        self, title: str, bitrate: float, frame: int, *notes: str, channels: int = 1, causal: bool = False
+    ) -> Facts:
         return Facts(
             title=title,
             library=f"transformers {transformers.__version__}, torch {torch.__version__}",
@@ -88,6 +98,7 @@ class _Transformers(PyTorchContender):
             channels=channels,
             bitrate=bitrate,
             frame=frame,
+            latency=frame / self.config.sampling_rate if causal else None,
             weights=self.weights,
             precision=str(self.dtype).removeprefix("torch."),
             device=self.device_name,
@@ -125,13 +136,16 @@ class _Encodec(_Transformers):
         # Half precision would round the weights at a chunk's ends to zero, and the library divides by their sum.
         self.model._linear_overlap_add = lambda chunks, stride: join([each.float() for each in chunks], stride)
         self.bandwidth = min(self.config.target_bandwidths, key=lambda each: abs(1000 * each - _BITS_PER_SECOND))
-        stereo = self.config.audio_channels > 1
+        stereo, causal = self.config.audio_channels > 1, self.config.use_causal_conv
+        self.reach = reach(self.config)
         self.facts = self._facts(
             f"Encodec {variant.removesuffix('k')} kHz",
             1000 * self.bandwidth,
             self.config.hop_length,
             *(["stereo: both channels are coded, RTF is per second of the clip"] if stereo else []),
+            *([_ENCODEC_LIVE.format(self.reach)] if causal else []),
             channels=self.config.audio_channels,
+            causal=causal,
         )
 
     @torch.inference_mode()
@@ -153,6 +167,26 @@ class _Encodec(_Transformers):
             codes.audio_codes, codes.audio_scales, last_frame_pad_length=codes.last_frame_pad_length
         ).audio_values
         return audio
+
+    def sessions(self, count: int) -> Push:
+        """What its convolutions reach back to is computed again with every push."""
+        if not self.config.use_causal_conv:
+            raise ContenderError("it is not causal, so it cannot code what is still coming")
+        hop = self.config.hop_length
+        heard = torch.zeros(count, self.reach * hop)
+        coded: Tensor | None = None
+
+        @torch.inference_mode()
+        def push(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal heard, coded
+            new, held = audio.shape[1] // hop, torch.cat((heard, torch.from_numpy(audio)), dim=1)
+            heard = held[:, -self.reach * hop :]
+            made = self.encode(self.upload(held.numpy())).audio_codes[0]  # (B, Q, reach + new)
+            coded = made if coded is None else torch.cat((coded, made[:, :, -new:]), dim=2)[:, :, -self.reach - new :]
+            decoded: Tensor = self.model.decode(coded[None], [None]).audio_values
+            return self.download(decoded[:, :, -new * hop :], new * hop)
+
+        return push
 
     def codes(self, codes: Any) -> NDArray[np.int64]:
         found: Tensor = codes.audio_codes  # (chunks, B, Q, n), of which the last one is filled up with zeros
@@ -198,7 +232,7 @@ class _Mimi(_Transformers):
         rate = self.config.frame_rate
         note = f"{self.codebooks} of its {self.config.num_quantizers} codebooks, as speech models use it"
         frame = round(self.config.sampling_rate / rate)
-        self.facts = self._facts("Mimi 24 kHz", rate * bits * self.codebooks, frame, note)
+        self.facts = self._facts("Mimi 24 kHz", rate * bits * self.codebooks, frame, note, _MIMI_LIVE, causal=True)
 
     @torch.inference_mode()
     def encode(self, audio: Tensor) -> Tensor:
@@ -211,9 +245,42 @@ class _Mimi(_Transformers):
         audio: Tensor = self.model.decode(codes).audio_values
         return audio
 
+    def sessions(self, count: int) -> Push:
+        """With the caches that transformers has."""
+        caches: dict[str, Any] = {"encoder_cache": None, "padding_cache": None}
+        decoder_cache: Any = None
+
+        @torch.inference_mode()
+        def push(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal decoder_cache
+            samples = self.upload(audio)[:, None].to(self.dtype)
+            coded = self.model.encode(samples, num_quantizers=self.codebooks, use_streaming=True, **caches)
+            caches.update({name: coded[name] for name in caches})
+            decoded = self.model.decode(coded.audio_codes, decoder_cache=decoder_cache, use_cache=True)
+            decoder_cache = decoded.decoder_cache
+            return self.download(decoded.audio_values, audio.shape[1])
+
+        return push
+
     def codes(self, codes: Tensor) -> NDArray[np.int64]:
         result: NDArray[np.int64] = codes.cpu().numpy()
         return result
+
+
+def reach(config: Any) -> int:
+    """Frames before its own that a frame of an Encodec depends on through the encoder's convolutions, rounded up.
+
+    Those of the decoder are their mirror image. The LSTMs between them reach further.
+    """
+    samples: int = config.kernel_size - 1  # before the last one that is heard
+    stride = 1
+    for ratio in reversed(config.upsampling_ratios):
+        for layer in range(config.num_residual_layers):
+            samples += (config.residual_kernel_size - 1) * config.dilation_growth_rate**layer * stride
+        samples += (2 * ratio - 1) * stride
+        stride *= ratio
+    samples += (config.last_kernel_size - 1) * stride
+    return -(-(samples - (stride - 1)) // stride)  # what is left of them before its own frame
 
 
 def encodec(settings: Settings) -> _Encodec:

@@ -9,6 +9,7 @@ from apcodec_benchmarks.report import plot_sheet
 from apcodec_benchmarks.report.glance import speed_plot
 from apcodec_benchmarks.report.roofline_plot import roofline_plot
 from apcodec_benchmarks.report.speed_plots import length_plot, rtf_plot, throughput_plot
+from apcodec_benchmarks.report.stream_plot import stream_plot
 from apcodec_benchmarks.report.windows_plot import is_sweep, windows_plot
 from apcodec_benchmarks.results import Results
 from apcodec_deploy.files import written_whole
@@ -19,6 +20,7 @@ _PLOTS = {
     "throughput.svg": throughput_plot,
     "length.svg": length_plot,
     "roofline.svg": roofline_plot,
+    "streams.svg": stream_plot,
 }
 _SWEEP = {"windows.svg": windows_plot}
 

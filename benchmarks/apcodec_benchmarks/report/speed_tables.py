@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from apcodec_benchmarks.measurements import Timing
 from apcodec_benchmarks.modes import DECODE, ENCODE, ROUND_TRIP, STREAM
 from apcodec_benchmarks.report.cells import MEGA, NOTHING, figure, share, table, title_of
+from apcodec_benchmarks.report.stream_tables import LIVE_TABLES, Table
 from apcodec_benchmarks.results import Results
 
 
@@ -63,15 +64,8 @@ def stages_table(results: Results) -> str:
 
 
 def mode_table(mode: str, timings: Sequence[Timing], results: Results) -> str:
-    if mode == "paper":
-        return _paper(timings, results)
-    if mode == "window" or mode == "engine":
-        return _milliseconds(timings, results)
-    if mode == "throughput":
-        return _throughput(timings, results)
-    if mode == "length":
-        return _length(timings, results)
-    return _clip(timings, results)
+    """The table of one mode; that of whole clips where it has none of its own."""
+    return _TABLES.get(mode, _clip)(timings, results)
 
 
 def _clip(timings: Sequence[Timing], results: Results) -> str:
@@ -175,3 +169,14 @@ def _names(timings: Sequence[Timing]) -> list[str]:
 
 def _by_speed(rows: list[list[str]], column: int) -> list[list[str]]:
     return sorted(rows, key=lambda row: float(row[column]))
+
+
+_TABLES: dict[str, Table] = {
+    "paper": _paper,
+    "window": _milliseconds,
+    "engine": _milliseconds,
+    "throughput": _throughput,
+    "length": _length,
+    **LIVE_TABLES,
+}
+"""By mode, where it is not about whole clips."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apcodec_benchmarks.measurements import ContenderRecord
+from apcodec_benchmarks.measurements import ContenderRecord, Timing
+from apcodec_benchmarks.modes import PUSH
 from apcodec_benchmarks.report.cells import MARK, figure, line
 from apcodec_benchmarks.report.glance import glance_table
 from apcodec_benchmarks.report.quality_tables import means_table, windows_table
 from apcodec_benchmarks.report.speed_tables import contenders_table, mode_table, stages_table
+from apcodec_benchmarks.report.stream_tables import LIVE_TABLES, is_live, push_table
 from apcodec_benchmarks.results import Results
 from apcodec_benchmarks.windows import WHOLE
 
@@ -19,7 +21,7 @@ def markdown(results: Results) -> str:
     if _is_sweep(results):
         return "\n\n".join([*parts, windows_table(results), *_remarks(results)]) + "\n"
     for mode, what in results.settings.get("modes", {}).items():
-        if timings := [each for each in results.timings if each.mode == mode]:
+        if timings := _timed(results, mode):
             parts.append(f"### {mode}: {what}\n\n{mode_table(mode, timings, results)}")
     if results.stages:
         parts.append(f"### Where the time goes\n\n{stages_table(results)}")
@@ -31,24 +33,34 @@ def markdown(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The table that a document shows: speed in one mode, or quality, or the window sweep."""
+    """The tables that a document shows: speed in one mode, live use, quality, or the window sweep."""
     if _is_sweep(results):
         return f"{windows_table(results)}\n\n{_machine(results)}\n"
     if results.quality:
         return f"{means_table(results)}\n\n{_machine(results)}\n"
     modes = {each.mode for each in results.timings}
+    if is_live(results):
+        tables = [mode_table(mode, _timed(results, mode), results) for mode in LIVE_TABLES if mode in modes]
+        absent = [f"{record.name} did not run: {line(str(record.problem))}." for record in _failed(results)]
+        return "\n\n".join([*tables, " ".join([_machine(results), *_random_mark(results), *absent])]) + "\n"
     order = ("cpuN", "cpu1", "throughput", "length", "paper", "engine", "window")
     shown = [mode for mode in order if mode in modes][:1]
-    tables = [mode_table(mode, [each for each in results.timings if each.mode == mode], results) for mode in shown]
+    tables = [mode_table(mode, _timed(results, mode), results) for mode in shown]
     return "\n\n".join([*tables, " ".join([_machine(results), *_random_mark(results)])]) + "\n"
 
 
 def short_summary(results: Results, names: Sequence[str]) -> str:
-    """The speed of some contenders, and on what machine."""
+    """The speed of some contenders, or what a push to them takes, and on what machine."""
     cpu = results.environment["cpu"]
     mark = " ".join(_random_mark(results))
     machine = f"{cpu['name']}, {cpu['usable']} CPUs, {results.made[:10]}. {mark}".rstrip()
+    if is_live(results):
+        return f"{push_table(_timed(results, PUSH), results, names)}\n\n{machine}\n"
     return f"{glance_table(results, names)}\n\n{machine}\n"
+
+
+def _timed(results: Results, mode: str) -> list[Timing]:
+    return [each for each in results.timings if each.mode == mode]
 
 
 def _is_sweep(results: Results) -> bool:

@@ -33,6 +33,7 @@ from apcodec_benchmarks.contenders.base import (
 )
 from apcodec_benchmarks.contenders.catalogue import Entry
 from apcodec_benchmarks.measurements import Case
+from apcodec_benchmarks.workers.live import LIVE
 from apcodec_deploy.audio.reader import AudioReader
 from apcodec_deploy.audio.reference import reference_signals
 from apcodec_deploy.audio.resampling import exactly, resample
@@ -167,6 +168,8 @@ class Host:
             return prepared
         if case.operation == "stream":
             return self._stream(case)
+        if case.operation in LIVE:
+            return LIVE[case.operation](subject, case)
         audio = self._clip(case)
         samples = audio.shape[1]
         if case.clock == "device":

@@ -104,9 +104,11 @@ class Worker:
         return {name: (float(flops), float(moved)) for name, (flops, moved) in answer.items()}
 
     def memory(self, *, reset: bool = False) -> int | None:
-        """Peak bytes of its process."""
-        found: int | None = self._ask("memory", reset=reset)["memory"]
-        return found
+        """Peak bytes of its process; None where the system does not tell, or where it has died."""
+        with suppress(ContenderError):
+            found: int | None = self._ask("memory", reset=reset)["memory"]
+            return found
+        return None
 
     def convert(self, file: str, audio: str, codes: str) -> dict[str, Any]:
         """Pass a file through; see ``host.Host.convert``."""

@@ -23,7 +23,7 @@ from apcodec_benchmarks.requests import SpeedRequest, WindowsRequest
 from apcodec_benchmarks.results import Results
 from apcodec_deploy.errors import OutputError
 
-COMMANDS = ("rtf", "quality", "windows", "compare", "table")
+COMMANDS = ("rtf", "stream", "quality", "windows", "compare", "table")
 SLEEPER, ABSENT = "benchmark_stand_ins:Sleeper", "benchmark_stand_ins:absent"
 COST = benchmark_stand_ins.ENCODE + benchmark_stand_ins.DECODE
 
@@ -45,7 +45,7 @@ def clips(tmp_path: Path, examples: Path) -> Path:
     return folder
 
 
-def test_the_help_lists_the_five_commands() -> None:
+def test_the_help_lists_the_six_commands() -> None:
     listed = bench("--help")
     assert listed.exit_code == 0
     for command in COMMANDS:
@@ -66,7 +66,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """One quick run of a codec of known cost and one that is not here."""
     out = tmp_path_factory.mktemp("bench") / "new" / "f.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(benchmark_stand_ins.__file__).parent))
+        patch.setenv("PYTHONPATH", benchmark_stand_ins.PATH)
         arguments = ("--model", "demo", "--mode", "cpuN", "--threads", 2, "--quick", "--out", out)
         return bench("rtf", "--codecs", f"{SLEEPER},{ABSENT}", *arguments), out
 
@@ -94,6 +94,22 @@ def test_json_is_all_that_is_printed_where_it_is_asked_for(tmp_path: Path, clips
     answer = bench("quality", clips, "--codecs", "benchmark_stand_ins:StandIn", "--json", "--out", tmp_path / "q.json")
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout) == json.loads((tmp_path / "q.json").read_text(encoding="utf-8"))
+
+
+def test_stream_prints_and_writes_what_it_measured(streamable_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.json"
+    codec = "benchmark_stand_ins:Live"
+    options = ("--tokens", 1, "--threads", 1, "--quick", "--soak", 100, "--out", out, "--plots", tmp_path / "plots")
+    answer = bench("stream", "--model", streamable_bundle, "--codecs", codec, *options)
+    assert answer.exit_code == 0, answer.output
+    results = Results.read(out)
+    assert {each.mode for each in results.timings} == {"push", "sessions", "soak"}
+    assert answer.stdout == markdown(results)
+    assert results.command == (
+        f"apcodec bench stream --codecs {codec} --model {streamable_bundle.name} --tokens 1 --threads 1 --soak 100 "
+        "--quick"
+    )
+    assert (tmp_path / "plots" / "streams.svg").is_file()
 
 
 def test_rtf_tells_what_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

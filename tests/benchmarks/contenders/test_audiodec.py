@@ -98,6 +98,14 @@ def test_a_batch_is_its_clips_one_by_one(checkout: Path) -> None:
         np.testing.assert_array_equal(codec.codes(codec.encode(codec.upload(clip[None]))), row[None])
 
 
+def test_pushes_in_step_give_what_the_whole_gives(checkout: Path) -> None:
+    codec, audio = load(checkout), noise(3, 40)
+    for _ in range(2):  # new streams hear nothing of those before
+        push = codec.sessions(3)
+        heard = np.concatenate([push(block) for block in np.split(audio, [4, 8, 32], axis=1)], axis=1)
+        np.testing.assert_allclose(heard, [expected(clip) for clip in audio], atol=1e-6)
+
+
 def test_its_facts_come_from_the_configuration(checkout: Path) -> None:
     facts = load(checkout).facts
     assert (facts.sample_rate, facts.frame, facts.bitrate) == (RATE, FRAME, 2 * 5 * RATE / FRAME)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import benchmark_stand_ins
 import pytest
 
 from apcodec_benchmarks.contenders.base import Settings
-from apcodec_benchmarks.contenders.catalogue import CEILING, ENTRIES, Entry, entries_named
+from apcodec_benchmarks.contenders.catalogue import CEILING, ENTRIES, Entry, entries_named, with_checkout
 from apcodec_deploy.errors import BenchmarkError, ContenderError
 
 NAMES = [entry.name for entry in ENTRIES]
@@ -52,7 +53,15 @@ def test_the_usual_ones_run_where_nobody_names_any() -> None:
         *("encodec-24k", "encodec-48k", "dac-44k", "mimi", "audiodec", "opus"),
     ]
     assert named(None) == named([]) == usual
-    assert set(NAMES) - set(usual) == {"apcodec-captured", "dac-24k", "dac-16k"}
+    assert set(NAMES) - set(usual) == {"apcodec-ort-int8", "apcodec-captured", "dac-24k", "dac-16k"}
+
+
+def test_those_that_code_live_run_where_that_is_measured() -> None:
+    live = [entry.name for entry in entries_named(None, live=True)]
+    assert live == [
+        *("apcodec", "apcodec-ort-int8", "apcodec-openvino", "apcodec-int8"),
+        *("encodec-24k", "mimi", "audiodec"),
+    ]
 
 
 def test_those_that_are_asked_for_come_once_and_in_the_catalogues_order() -> None:
@@ -104,3 +113,12 @@ def test_what_needs_a_gpu_is_refused_on_the_cpu() -> None:
             entry.make(Settings(threads=1, options=entry.options))
     entry = Entry(name="own", factory="benchmark_stand_ins:StandIn", gpu_only=True)
     assert entry.make(Settings(threads=1, device="cuda:1")).facts.title == "Stand-in"
+
+
+def test_only_audiodec_is_told_where_its_checkout_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert with_checkout(ENTRIES, None) == list(ENTRIES)
+    found = with_checkout(ENTRIES, Path("checkout"))
+    changed = [new for old, new in zip(ENTRIES, found, strict=True) if new != old]
+    assert [entry.name for entry in changed] == ["audiodec"]
+    assert changed[0].options["checkout"] == str(tmp_path / "checkout")

@@ -16,6 +16,8 @@ DECISIVE = (
 )
 # fmt: on
 """Instructions, in Linux's words, that decide how fast and in which numbers a network's products are computed."""
+_BYTES = {"avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+"""Those of them with which oneDNN multiplies matrices of bytes faster than those of float32."""
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables by which oneDNN, inside OpenVINO and PyTorch, computes as on a lesser processor."""
 # fmt: off
@@ -56,6 +58,11 @@ class Processor:
     def allows_bfloat16(self) -> bool:
         """Whether oneDNN may use products of bfloat16, if the processor has them."""
         return self.limit not in _LEFT
+
+    @property
+    def multiplies_bytes(self) -> bool:
+        """Whether products of 8-bit matrices are fast."""
+        return not _BYTES.isdisjoint(self.usable)
 
     @property
     def key(self) -> str:

@@ -3,7 +3,8 @@
 The networks are rewritten to the form that it computes fastest (``layout``), and compiled graphs are kept in the user's
 cache (``compiled``). Graphs are compiled for the length of the model's own windows, which is up to a fifth faster than
 for any length; other lengths (short clips, other windows, whole clips) share graphs that take them all. Which of the
-two a window gets depends on its length alone, so codes do not depend on what was coded before.
+two a window gets depends on its length alone, so codes do not depend on what was coded before. Calls of a stream share
+graphs of any length, because those of one length round another way.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class OpenVinoBackend:
         self._threads = available_cpus() if threads is None else threads
         self._calls = calls
         self._graph_signatures, self.chains = bundle.spec.graphs, bundle.spec.chains
+        self._streams = any(bundle.spec.states.values())
         latents = bundle.spec.layout().length
         self._sizes = {
             "batch": 1,
@@ -93,7 +95,7 @@ class OpenVinoBackend:
 
     def prepare(self, *, encode: bool, decode: bool) -> None:
         for name in self.chains["encode"] * encode + self.chains["decode"] * decode:
-            self._graph(name, fixed=True)
+            self._graph(name, fixed=not self._streams)
 
     def close(self) -> None:
         with self._lock:
@@ -140,14 +142,17 @@ class OpenVinoBackend:
         feed = {tensor.name: value for tensor, value in zip(self._graph_signatures[name].inputs, values, strict=True)}
         try:
             results = request.infer(feed, share_inputs=True, share_outputs=True)
-            return tuple(results[tensor.name] for tensor in self._graph_signatures[name].outputs)
+            made = tuple(results[tensor.name] for tensor in self._graph_signatures[name].outputs)
+            if len(made[0]) != len(values[0]):  # what it cannot compute with lengths open may come back empty
+                raise BackendError(f"it gave {list(made[0].shape)}")
+            return made
         except Exception as error:  # whatever the layer below raised
             shapes = ", ".join(str(list(value.shape)) for value in values)
             raise BackendError(f"OpenVINO could not run {name} on {shapes}: {error}") from error
 
     def _is_window(self, graph: str, shape: tuple[int, ...]) -> bool:
         """Whether what a graph is given first is of one of the model's own windows."""
-        return shape == self._graph_signatures[graph].inputs[0].shape(self._sizes)
+        return not self._streams and shape == self._graph_signatures[graph].inputs[0].shape(self._sizes)
 
     def _graph(self, name: str, *, fixed: bool) -> _Compiled:
         with self._lock:
@@ -169,7 +174,7 @@ class OpenVinoBackend:
         }
         facts = {
             "graph": digest,
-            "form": FORM if self._is_network(name) else "as exported",
+            "form": FORM if self._is_rewritten(name) else "as exported",
             "shapes": shapes,
             "precision": hint,
             "openvino": import_openvino().__version__,
@@ -188,13 +193,21 @@ class OpenVinoBackend:
         return INT8 if self.precision == INT8 else FLOAT32
 
     def _is_network(self, name: str) -> bool:
-        """Whether a graph is a network and nothing besides, which may be rewritten and computed in bfloat16."""
+        """Whether a graph is a network and nothing besides, which may be computed in bfloat16."""
         return self._bundle.spec.networks_apart and name in self._bundle.spec.reduced
+
+    def _is_rewritten(self, name: str) -> bool:
+        """Whether a graph is faster in the form of ``layout``.
+
+        Graphs of open lengths with transforms in them are so only where products of 8-bit matrices are slow.
+        """
+        slow = self.precision == INT8 and not this_processor().multiplies_bytes
+        return self._is_network(name) or (slow and name in self._bundle.spec.reduced)
 
     def _model(self, name: str, data: bytes, shapes: dict[str, list[int]] | None) -> Any:
         """A graph as it is to be compiled."""
         model = self._core.read_model(data)
-        if self._is_network(name):
+        if self._is_rewritten(name):
             channels_first(import_openvino(), model)
         if shapes is not None:
             model.reshape(shapes)

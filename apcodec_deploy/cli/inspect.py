@@ -79,14 +79,16 @@ def stream_facts(bundle: Bundle) -> dict[str, Any]:
     facts = {name: value for name, value in stream.items() if name != "state"}
     for direction, tensors in bundle.spec.states.items():
         facts |= {f"{direction} {tensor.name}": list(tensor.shape) for tensor in tensors}
-    cut = bundle.manifest.get("verification", {}).get("calls_of_other_sizes")
-    if isinstance(cut, dict):
-        equal = (
-            "equal to the bit"
-            if cut["equal_to_the_bit"]
-            else (f"{cut['other_codes']:.2%} other codes, audio to {cut['audio_relative_to_peak']:.1e} of its peak")
-        )
-        facts["calls_of_other_sizes"] = f"{equal} ({bundle.manifest['verification']['with']})"
+    found = {"calls_of_other_sizes": bundle.manifest.get("verification", {})}
+    found |= {f"calls_of_other_sizes {name}": bundle.variant(name) for name in bundle.precisions[1:]}
+    for label, verified in found.items():
+        if isinstance(cut := verified.get("calls_of_other_sizes"), dict):
+            equal = (
+                "equal to the bit"
+                if cut["equal_to_the_bit"]
+                else f"{cut['other_codes']:.2%} other codes, audio to {cut['audio_relative_to_peak']:.1e} of its peak"
+            )
+            facts[label] = f"{equal} ({cut['with']})"
     return {"stream": facts}
 
 

@@ -194,7 +194,8 @@ def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callabl
 
 def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *, judged: bool) -> _Variant:
     """8-bit products, which are not advised where nobody judged them."""
-    plan = form_of(checkpoint).integer
+    form = form_of(checkpoint)
+    plan = form.integer
     progress(f"quantising to {plan.name}")
     models = integer_graphs(checkpoint, plan)
     progress(f"judging {plan.name}")
@@ -203,6 +204,7 @@ def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *,
         "plan": plan.to_dict(layer_paths(checkpoint, plan)),
         "graphs": _described(models, plan.name),
         "judgement": judgement.to_dict() if judgement else {"advised": False},
+        **(form.verify_integers(models) if judged else {}),
     }
     notes = [f"{plan.name}: {problem}" for problem in judgement.problems] if judgement else []
     return _Variant(models, described, notes)

@@ -22,7 +22,7 @@ from apcodec_export.graphs import TRACED_BATCH, TRACED_LATENTS, Graph, example_n
 from apcodec_export.model.causal import CausalIstft, CausalStft, features
 from apcodec_export.model.transforms import Istft, Stft
 from apcodec_export.quantization import Feed
-from apcodec_export.stream_verification import described_stream, verify_stream
+from apcodec_export.stream_verification import calls_of_other_sizes, described_stream, verify_stream
 from apcodec_export.verification import verify
 
 
@@ -69,6 +69,9 @@ class Form(Protocol):
 
     def verify(self, models: Mapping[str, bytes]) -> dict[str, Any]:
         """What ``model.json`` says of the float32 graphs beside PyTorch; an ``ExportError`` where they differ."""
+
+    def verify_integers(self, models: Mapping[str, bytes]) -> dict[str, Any]:
+        """What ``model.json`` says of the 8-bit graphs besides their judgement."""
 
     def described(self) -> dict[str, Any]:
         """What ``model.json`` says besides what it says of every model."""
@@ -130,6 +133,9 @@ class WindowForm:
 
     def verify(self, models: Mapping[str, bytes]) -> dict[str, Any]:
         return verify(self.checkpoint, models)
+
+    def verify_integers(self, models: Mapping[str, bytes]) -> dict[str, Any]:
+        return {}
 
     def described(self) -> dict[str, Any]:
         return {}
@@ -215,6 +221,9 @@ class StreamForm:
 
     def verify(self, models: Mapping[str, bytes]) -> dict[str, Any]:
         return verify_stream(self.model(), self.spec, models)
+
+    def verify_integers(self, models: Mapping[str, bytes]) -> dict[str, Any]:
+        return {"calls_of_other_sizes": calls_of_other_sizes(self.spec, models)}
 
     def described(self) -> dict[str, Any]:
         return {"stream": described_stream(self.spec)}

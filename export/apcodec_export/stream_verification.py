@@ -74,10 +74,8 @@ def verify_stream(model: Any, spec: StreamSpec, models: Mapping[str, bytes]) -> 
     """
     runners = {name: StreamRunner(data, spec.graphs[name]) for name, data in models.items()}
     checks = {name: Check(limit) for name, limit in LIMITS.items()}
-    cut = {"encode": 0.0, "decode": 0.0}
     unit = spec.samples_per_latent
-    signals = reference_signals(spec.sample_rate, unit * max(LENGTHS))
-    held = {name: torch.from_numpy(signal) for name, signal in signals.items()}
+    held = {name: torch.from_numpy(signal) for name, signal in _signals(spec).items()}
     for latents in LENGTHS:
         for batch in BATCHES:
             case = f"{' + '.join(batch)}, {latents} latents"
@@ -88,27 +86,51 @@ def verify_stream(model: Any, spec: StreamSpec, models: Mapping[str, bytes]) -> 
             given = codes.to(torch.int32).numpy()
             sound = runners["decode"](given, 1)
             checks["decode"].add(case, relative(torch.from_numpy(sound), model.decode(codes)))
-            for calls in CALLS if latents == max(LENGTHS) else ():
-                differing = runners["encode"](audio.numpy(), unit, calls) != found
-                cut["encode"] = max(cut["encode"], float(differing.mean()))
-                other = torch.from_numpy(runners["decode"](given, 1, calls))
-                cut["decode"] = max(cut["decode"], relative(other, torch.from_numpy(sound)))
     if failed := {name: check for name, check in checks.items() if check.failures}:
         lines = [f"{name} (limit {check.limit:g}): {'; '.join(check.failures)}" for name, check in failed.items()]
         raise ExportError("the exported graphs differ from PyTorch:\n  " + "\n  ".join(lines))
     return {
         "against": f"PyTorch {torch.__version__} float32 on the CPU",
-        "with": f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider",
+        "with": _runtime(),
         "lengths_latents": list(LENGTHS),
         "batches": [list(batch) for batch in BATCHES],
         "checks": {name: check.to_dict() for name, check in checks.items()},
-        "calls_of_other_sizes": {
-            "latents": [list(calls) for calls in CALLS],
-            "other_codes": cut["encode"],
-            "audio_relative_to_peak": cut["decode"],
-            "equal_to_the_bit": not any(cut.values()),
-        },
+        "calls_of_other_sizes": calls_of_other_sizes(spec, models),
     }
+
+
+def calls_of_other_sizes(spec: StreamSpec, models: Mapping[str, bytes]) -> dict[str, Any]:
+    """What it changes to cut a stream into other calls, for ``model.json``.
+
+    Args:
+        spec: The model's numbers.
+        models: The two graphs in any precision, serialized.
+    """
+    runners = {name: StreamRunner(data, spec.graphs[name]) for name, data in models.items()}
+    signals, unit = _signals(spec), spec.samples_per_latent
+    codes = audio = 0.0
+    for batch in BATCHES:
+        rows = np.stack([signals[name] for name in batch])
+        coded = runners["encode"](rows, unit)
+        sound = torch.from_numpy(runners["decode"](coded, 1))
+        for calls in CALLS:
+            codes = max(codes, float((runners["encode"](rows, unit, calls) != coded).mean()))
+            audio = max(audio, relative(torch.from_numpy(runners["decode"](coded, 1, calls)), sound))
+    return {
+        "with": _runtime(),
+        "latents": [list(calls) for calls in CALLS],
+        "other_codes": codes,
+        "audio_relative_to_peak": audio,
+        "equal_to_the_bit": not codes and not audio,
+    }
+
+
+def _runtime() -> str:
+    return f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider"
+
+
+def _signals(spec: StreamSpec) -> dict[str, NDArray[np.float32]]:
+    return reference_signals(spec.sample_rate, spec.samples_per_latent * max(LENGTHS))
 
 
 def described_stream(spec: StreamSpec) -> dict[str, Any]:

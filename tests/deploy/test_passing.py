@@ -111,6 +111,16 @@ def test_any_blocks_give_what_one_call_gives(
     assert sound.shape[1] >= samples
 
 
+def test_every_length_comes_back_whole() -> None:
+    way = StreamPassing(SPEC, Counting())
+    for samples in range(1, 2001):
+        audio = np.arange(samples, dtype=np.float32)[None] % 7
+        codes = np.concatenate([part for _, part in way.encode([([audio], LAYOUT)])], axis=2)
+        sound = np.concatenate([part for _, part in way.decode([([codes], LAYOUT)])], axis=1)
+        assert samples <= sound.shape[1] < samples + UNIT
+        assert np.array_equal(sound, expected(audio)[1])
+
+
 def test_calls_are_of_one_size_but_for_the_last() -> None:
     audio = np.ones((1, 1000), np.float32)
     calls = [call.shape[1] for call in coded_calls(cut(audio, [7, 500, 1]), LAYOUT, UNIT)]

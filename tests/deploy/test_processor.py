@@ -32,7 +32,7 @@ def test_the_first_core_speaks_for_all(told: Path) -> None:
     found = this_processor()
     assert found.name == "Some CPU @ 2 GHz"
     assert found.instructions == ("avx2", "avx512f", "avx512_vnni")
-    assert found.allows_bfloat16
+    assert found.allows_bfloat16 and found.multiplies_bytes
 
 
 def test_a_system_that_does_not_tell_has_no_instructions(told: Path) -> None:
@@ -53,5 +53,5 @@ def test_processors_that_compute_alike_have_one_key(told: Path, monkeypatch: pyt
     lesser = this_processor().key
     monkeypatch.setenv(SWITCHES[0], "avx2")
     limited = this_processor()
-    assert limited.limit == "AVX2" and not limited.allows_bfloat16
+    assert limited.limit == "AVX2" and not limited.allows_bfloat16 and not limited.multiplies_bytes
     assert len({first, lesser, limited.key}) == 3

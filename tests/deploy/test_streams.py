@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from typer.testing import Result
 
 import apcodec_deploy
 from apcodec_deploy import Codec
-from apcodec_deploy.backends.base import Carried
+from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
+from apcodec_deploy.backends.openvino import open_openvino
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.editing import concatenated, sliced
 from apcodec_deploy.encoded import EncodedAudio
@@ -52,7 +53,7 @@ def streaming(bundle: Bundle) -> Iterator[Codec]:
         yield codec
 
 
-def pushed(backend: OnnxRuntimeBackend, direction: str, rows: Array, unit: int, sizes: list[int]) -> Array:
+def pushed(backend: Backend, direction: str, rows: Array, unit: int, sizes: list[int]) -> Array:
     """A stream in calls of so many tokens, in turn."""
     states: tuple[Carried, ...] = ()
     made, start, call = [], 0, 0
@@ -64,14 +65,22 @@ def pushed(backend: OnnxRuntimeBackend, direction: str, rows: Array, unit: int, 
     return np.concatenate(made, axis=-1)
 
 
+def on_onnxruntime(bundle: Bundle, precision: str, threads: int) -> Backend:
+    return OnnxRuntimeBackend(bundle, precision=precision, threads=threads)
+
+
+def on_openvino(bundle: Bundle, precision: str, threads: int) -> Backend:
+    return open_openvino(bundle, precision=precision, threads=threads, unproven=True)
+
+
+@pytest.mark.parametrize("opened", [on_onnxruntime, on_openvino])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_calls_threads_and_batch_mates_change_no_bit(bundle: Bundle, speech: Array, precision: str) -> None:
-    if precision not in bundle.precisions:
-        assert bundle.spec.to_dict()["context"] == 6
-        return
+def test_calls_threads_and_batch_mates_change_no_bit(
+    bundle: Bundle, speech: Array, precision: str, opened: Callable[[Bundle, str, int], Backend]
+) -> None:
     tokens = 611
     audio = np.stack([speech[20_000:][: tokens * UNIT], speech[: tokens * UNIT], 8 * speech[-tokens * UNIT :]])
-    one, two = (OnnxRuntimeBackend(bundle, precision=precision, threads=threads) for threads in (1, 2))
+    one, two = (opened(bundle, precision, threads) for threads in (1, 2))
     codes = pushed(one, "encode", audio[:1], UNIT, [tokens])
     sound = pushed(one, "decode", codes, 1, [tokens])
     for sizes in ([1], [2], [3], [7], [16], [600]):
@@ -84,8 +93,9 @@ def test_calls_threads_and_batch_mates_change_no_bit(bundle: Bundle, speech: Arr
     assert np.array_equal(pushed(two, "decode", mates, 1, [33])[:1], sound)
 
 
-def test_no_code_hears_what_comes_after_it(bundle: Bundle, speech: Array) -> None:
-    backend, tokens = OnnxRuntimeBackend(bundle, threads=1), 12
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_no_code_hears_what_comes_after_it(bundle: Bundle, speech: Array, precision: str) -> None:
+    backend, tokens = OnnxRuntimeBackend(bundle, precision=precision, threads=1), 12
     audio = speech[None, 30_000:][:, : tokens * UNIT]
     codes = backend.encode(audio)
     for token in range(tokens):
@@ -194,10 +204,11 @@ def test_a_bundle_says_what_a_program_must_know(streamable_bundle: Path) -> None
     assert (stream["samples_per_push"], stream["delay_samples"], stream["latency_samples"]) == (320, 280, 600)
     assert (stream["frame_ms"], stream["latency_ms"]) == (6.667, 12.5)
     assert stream["state"]["encode"] == {"audio_tail": {"shape": [280], "dtype": "float32", "start": 0}}
-    assert bundle.manifest["verification"]["calls_of_other_sizes"]["equal_to_the_bit"] is True
+    for verified in (bundle.manifest["verification"], bundle.variant("int8")):
+        assert verified["calls_of_other_sizes"]["equal_to_the_bit"] is True
     assert bundle.precisions == ("float32", "float16", "int8")
     shown = invoke("inspect", streamable_bundle).stdout
-    assert "calls_of_other_sizes" in shown and "equal to the bit" in shown
+    assert "calls_of_other_sizes int8" in shown and shown.count("equal to the bit (onnxruntime") == 2
 
 
 def test_openvino_runs_streams(streamable_bundle: Path, speech: Array) -> None:

@@ -81,6 +81,17 @@ def test_ray_gives_the_bytes_of_a_job_without_it(root: Path) -> None:
     assert list(ray.failed) == ["in/bad.wav"]
 
 
+def test_ray_runs_a_streamable_model(root: Path, streamable_bundle: Path) -> None:
+    (root / "few.txt").write_text("ü01.wav\nü02.wav\nü03.wav\n")
+    chosen = ("--model", str(streamable_bundle), "--files-from", "few.txt", "--json")
+    for name, executor in (("streams", ()), ("streams-ray", ("--executor", "ray"))):
+        command = [*COMMAND, name, "--to", "apc", *chosen, *executor]
+        done = subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=120)
+        assert json.loads(done.stdout)["done"] == 3
+    assert len(results(root / "streams")) == 3
+    assert results(root / "streams-ray") == results(root / "streams")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for actors in /proc")
 def test_an_actor_that_is_killed_loses_nothing(root: Path) -> None:

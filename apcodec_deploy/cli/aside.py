@@ -90,7 +90,9 @@ class Feed:
         waiting.register(self._reader_gone, 0)  # that the other end was closed is told unasked
         if self._output is not None:
             waiting.register(self._output, 0)
-        happened = dict(waiting.poll())
+        # With a timeout, since a signal that comes just before a system call does not end that.
+        while not (happened := dict(waiting.poll(1000 * _LOOK_SECONDS))):
+            pass
         if self._reader_gone in happened:
             return False
         if self._output in happened:

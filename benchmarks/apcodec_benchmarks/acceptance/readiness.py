@@ -23,6 +23,7 @@ _NEEDS = {
     "device": ("pycuda", "torch", "onnxruntime", *_TESTED),
     "onnxruntime": ("onnxruntime", "onnx", *_TESTED),
     "tensorrt": ("pycuda", "onnx", "filelock", *_TESTED),
+    "streams": (*_EXPORTED, "pycuda", "onnxruntime", "filelock"),
     "others": ("torch", "transformers", "safetensors"),
     "folder": ("onnxruntime", "soundfile", "soxr"),
     "training": (*_EXPORTED, "transformers", "tensorboard", "pystoi"),
@@ -42,7 +43,7 @@ def lacking(parts: Sequence[Part], *, card: bool = True) -> dict[str, list[str]]
     for part in parts:
         wanted = [name for name in _NEEDS[part.name] if card or name != "pycuda"]
         missing = [f"Python package {name}" for name in wanted if importlib.util.find_spec(name) is None]
-        if part.name in ("tensorrt", "training") and not entry_points(group=GROUP):
+        if part.name in ("tensorrt", "streams", "training") and not entry_points(group=GROUP):
             missing.append("installed apcodec-deploy, whose commands are found by its metadata")
         if "pytest" in _NEEDS[part.name] and not TESTS.is_dir():
             missing.append(f"{TESTS} (a checkout, or the source distribution)")

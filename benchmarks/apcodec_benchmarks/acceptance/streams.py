@@ -108,7 +108,8 @@ def _time(journal: Journal, what: str, bundle: Bundle, backend: Backend, directi
             case = f"{what}: {direction} of {tokens} tokens, {sessions} sessions"
             with journal.guarded(case):
                 times = Distribution(tuple(_pushes(bundle, backend, direction, sessions, tokens, scale)))
-                journal.figure(what, Case(operation=direction, seconds=seconds, batch=sessions), times)
+                timed = Case(operation=direction, seconds=seconds, batch=sessions)
+                journal.figure(what, timed, times, stage=f"{tokens} tokens a push")
                 p99 = times.quantile(0.99)
                 rows[sessions] = {"p50_ms": _milli(times.median), "p99_ms": _milli(p99), "pushes": len(times.values)}
                 fitting = sessions if p99 < seconds else fitting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,73 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpu_simulator.builder import Machine
 from gpu_simulator.building import simulated_engine
-from gpu_simulator.cuda import Cuda
-from gpu_simulator.library import Library
 from gpu_simulator.tensorrt import TensorRTModule
 
 import apcodec_deploy
-from apcodec_deploy.backends import tensorrt as backend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour, TensorRT
 from apcodec_deploy.engines.manifest import MANIFEST
 from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.engines.store import StoredSet
 from apcodec_deploy.errors import BuildError, EngineError
-from apcodec_engines import acceptance, building, planning
+from apcodec_engines import building
 from apcodec_engines.acceptance import _sizes
 from apcodec_engines.building import build_engines
 from apcodec_engines.networks import Network
 from apcodec_engines.planning import BuildOptions
 
-STREAMS = """
-cuda_graphs = true
-[[shapes]]
-batch = [1, 1, 1]
-latents = [1, 8, 8]
-[[shapes]]
-batch = [2, 2, 2]
-latents = [1, 4, 8]
-[[shapes]]
-batch = [1, 1, 2]
-latents = [9, 64, 64]
-"""
 SMALL = '[[shapes]]\nbatch = [1, 2, 4]\nlatents = [1, 40, "window"]\n'
-
-
-class Machine:
-    """A machine with a simulated GPU and builder; ``spoil`` changes what engines of a network give."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, *, compute_capability: tuple[int, int] = (8, 9)) -> None:
-        self.cuda = Cuda(compute_capability=compute_capability)
-        self.module = TensorRTModule(self.cuda)
-        self.device = PycudaDevice(self.cuda, Library(self.cuda), 0)
-        self.built: list[tuple[str, str]] = []
-        self.spoil: Callable[[Network, bytes], bytes] = lambda network, data: data
-        machine = self
-
-        class Compiler:
-            def __init__(
-                self, flavour: Flavour, identity: Any, spec: Any, work: Path, timings: Path | None, device: int | None
-            ) -> None:
-                self._identity, self._spec, self._work, self._timings = identity, spec, work, timings
-                assert device == (None if flavour.name == "rtx" else 0)
-
-            def run(self, network: Network, progress: Callable[[float], None]) -> dict[str, Any]:
-                machine.built.append((network.name, network.precision))
-                assert self._timings is not None
-                progress(1.0)
-                data = simulated_engine(network, self._identity.profile, self._spec)
-                (self._work / "engine").write_bytes(machine.spoil(network, data))
-                return {"audit": {}, "seconds": 0.1}
-
-        patch.setattr(building, "Compiler", Compiler)
-        patch.setattr(Flavour, "installed", property(lambda flavour: flavour.name == "tensorrt"))
-        patch.setattr(Flavour, "load", lambda flavour: TensorRT(flavour, self.module))
-        patch.setattr(ctypes, "CDLL", lambda name: object())
-        for module in (planning, building, backend):
-            patch.setattr(module, "open_device", lambda index=0: self.device)
 
 
 @pytest.fixture
@@ -275,73 +225,6 @@ def test_a_set_of_another_version_is_refused_with_the_command_that_helps(
         assert "tensorrt does not" in codec.backend.reason
     reasons = build_engines(demo, options).reasons
     assert reasons == ("the engines are stale: built with TensorRT 11.4.0.106, TensorRT 11.5.0 is here",)
-
-
-@pytest.fixture
-def streaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BuildOptions:
-    monkeypatch.setattr(acceptance, "_STREAM_LATENTS", 48)  # a third of what new engines are judged by
-    (tmp_path / "streams.toml").write_text(STREAMS)
-    return BuildOptions(profile=str(tmp_path / "streams.toml"))
-
-
-@pytest.mark.parametrize(("precision", "parts"), [("fp32", True), ("fp16", False)])
-def test_engines_of_streams_are_checked_kept_and_used(
-    machine: Machine, streamable_bundle: Path, streaming: BuildOptions, speech: Any, precision: str, parts: bool
-) -> None:
-    bundle = Bundle.open(streamable_bundle)
-    manifest = build_engines(bundle, replace(streaming, precision=precision, parts=parts)).stored.manifest
-    assert [engine.name for engine in manifest.engines] == ["encode", "decode"] and not manifest.notes
-    names = {binding.name for engine in manifest.engines for binding in engine.bindings if binding.output}
-    assert names == {"codes", "audio", *(each.after for held in bundle.spec.states.values() for each in held)}
-    for engine in manifest.engines:
-        assert engine.check is not None and engine.check["passed"]
-    clip = speech[30_000:75_001]
-    with (
-        apcodec_deploy.load(bundle.path, backend="tensorrt") as codec,
-        apcodec_deploy.load(bundle.path, device="cpu") as cpu,
-    ):
-        expected = cpu.encode(clip)
-        found = codec.encode(clip)
-        assert (found.codes == expected.codes).mean() > 0.9
-        np.testing.assert_allclose(codec.decode(expected), cpu.decode(expected), rtol=0, atol=1e-2)
-    assert machine.cuda.allocations == {}
-
-
-def test_live_sessions_stay_on_the_card_and_move_to_the_cpu_when_they_are_saved(
-    machine: Machine, streamable_bundle: Path, streaming: BuildOptions, speech: Any
-) -> None:
-    bundle = Bundle.open(streamable_bundle)
-    build_engines(bundle, replace(streaming, precision="fp32"))
-    blocks = [speech[None, 30_000 + 1000 * index :][:, :1000] for index in range(12)]
-    with (
-        apcodec_deploy.load(bundle.path, backend="tensorrt") as codec,
-        apcodec_deploy.load(bundle.path, device="cpu", precision="float32") as cpu,
-    ):
-        whole = cpu.encode(np.concatenate(blocks, axis=1)).codes
-        one, other = (codec.encoder(sample_rate=48_000, channels=1) for _ in range(2))
-        made = [codec.push_many([one, other], [block, -block])[0] for block in blocks[:5]]
-        moved = cpu.encoder(sample_rate=48_000, channels=1).restore(one.save())
-        crossed = len(machine.cuda.crossings)
-        made += [one.push(blocks[5])]
-        assert len(machine.cuda.crossings) == crossed + 2
-        theirs = [moved.push(block) for block in blocks[5:]] + [moved.flush()]
-        made += [one.push(block) for block in blocks[6:]] + [one.flush()]
-    np.testing.assert_array_equal(np.concatenate(made, axis=2), whole)
-    np.testing.assert_array_equal(np.concatenate([*made[:5], *theirs], axis=2), whole)
-    assert machine.cuda.allocations == {}
-
-
-def test_engines_that_lose_what_streams_carry_are_not_kept(
-    machine: Machine, streamable_bundle: Path, streaming: BuildOptions
-) -> None:
-    def corrupt(outputs: dict[str, Any]) -> None:
-        for name in outputs:
-            if name.startswith("next_"):
-                outputs[name][:] = 0
-
-    machine.module.faults.corrupt = corrupt
-    with pytest.raises(BuildError, match=r"encode in float32 failed its check .*of a codebook's codes are those of"):
-        build_engines(Bundle.open(streamable_bundle), streaming)
 
 
 def test_engines_of_a_named_folder_are_taken(

@@ -88,7 +88,7 @@ def stream_facts(bundle: Bundle) -> dict[str, Any]:
                 if cut["equal_to_the_bit"]
                 else f"{cut['other_codes']:.2%} other codes, audio to {cut['audio_relative_to_peak']:.1e} of its peak"
             )
-            facts[label] = f"{equal} ({cut['with']})"
+            facts[label] = f"{equal} ({cut.get('with', 'when it was exported')})"
     return {"stream": facts}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,27 +14,59 @@ import pytest
 import soundfile
 import yaml
 from documents import DOCS, ROOT, blocks
+from triton_cpp_client import HEADER
 from triton_server import TritonServer
 
 from apcodec_deploy import Codec, EncodedAudio
 
 PAGE = DOCS / "serving.md"
+CLIP = ROOT / "examples" / "speech_german_22k.wav"
+COMPILER = shutil.which("g++")
+"""Beside the packages of the extra 'test'; '.ci/run' installs one where there is none."""
 
 
 def commands(language: str) -> list[list[str]]:
     return [words for each in blocks(PAGE) if each.language == language for words in each.commands()]
 
 
+def run(program: str, server: TritonServer, folder: Path) -> None:
+    """Run a program of the page where its song is."""
+    (folder / "song.flac").symlink_to(CLIP)
+    program = program.replace("localhost:8001", f"127.0.0.1:{server.grpc}")
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=folder, check=True)
+
+
 @pytest.mark.slow
 def test_the_python_client_works_as_it_stands(server: TritonServer, alone: Codec, tmp_path: Path) -> None:
-    (program,) = (each.text for each in blocks(PAGE) if each.language == "python")
-    program = program.replace("localhost:8001", f"127.0.0.1:{server.grpc}")
-    clip = ROOT / "examples" / "speech_german_22k.wav"
-    (tmp_path / "song.flac").symlink_to(clip)
-    program += "np.save('codes.npy', codes)\n"
-    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, check=True)
-    audio, rate = soundfile.read(clip, dtype="float32")
+    program, _ = (each.text for each in blocks(PAGE) if each.language == "python")
+    run(program + "np.save('codes.npy', codes)\n", server, tmp_path)
+    audio, rate = soundfile.read(CLIP, dtype="float32")
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), alone.encode(audio, rate).codes)
+
+
+@pytest.mark.slow
+def test_the_streaming_python_client_goes_on_from_there(
+    live_server: TritonServer, live_alone: Codec, tmp_path: Path
+) -> None:
+    programs = [each.text for each in blocks(PAGE) if each.language == "python"]
+    run("".join([*programs, "np.save('heard.npy', heard)\n"]), live_server, tmp_path)
+    audio, rate = soundfile.read(CLIP, dtype="float32")
+    expected = live_alone.decode(live_alone.encode(audio, rate))
+    np.testing.assert_array_equal(np.load(tmp_path / "heard.npy")[0], expected)
+
+
+def test_the_cpp_client_compiles_and_asks_for_what_there_is(tmp_path: Path) -> None:
+    """Against a stand-in for NVIDIA's client, which needs gRPC's headers and minutes to build."""
+    if COMPILER is None:
+        pytest.skip("needs a C++ compiler")
+    (program,) = (each.text for each in blocks(PAGE) if each.language == "cpp")
+    (tmp_path / "client.cc").write_text(program)
+    (tmp_path / "grpc_client.h").write_text(HEADER)
+    command = [COMPILER, "-std=c++17", "-Wall", "-Werror", "-I", ".", "client.cc", "-o", "client"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    ran = subprocess.run([tmp_path / "client"], capture_output=True, text=True, check=True)
+    assert ran.stderr == "localhost:8001 apcodec_encode AUDIO FP32 1 48000 192000 CODES"
+    assert ran.stdout == "4 codebooks, 151 columns\n"
 
 
 @pytest.mark.slow

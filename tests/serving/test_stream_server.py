@@ -19,31 +19,15 @@ from triton_server import TritonServer, repository
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException
 
-import apcodec_deploy
 from apcodec_deploy import Codec
-from apcodec_deploy.backends.base import ONNXRUNTIME
 
 pytestmark = pytest.mark.slow
 ENCODE, DECODE = "apcodec_stream_encode", "apcodec_stream_decode"
 
 
-@pytest.fixture(scope="module")
-def live(streamable_bundle: Path) -> Iterator[Codec]:
-    """The codec as the server has it."""
-    with apcodec_deploy.load(streamable_bundle, ONNXRUNTIME, threads=1) as codec:
-        yield codec
-
-
-@pytest.fixture(scope="module")
-def server(streamable_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("streams")
-    with TritonServer(repository(folder / "models", streamable_bundle), folder / "log") as started:
-        yield started.wait()
-
-
 @pytest.fixture
-def client(server: TritonServer) -> Iterator[grpc.InferenceServerClient]:
-    with grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}") as opened:
+def client(live_server: TritonServer) -> Iterator[grpc.InferenceServerClient]:
+    with grpc.InferenceServerClient(f"127.0.0.1:{live_server.grpc}") as opened:
         yield opened
 
 
@@ -70,7 +54,7 @@ class Stream:
 
 
 def test_interleaved_streams_give_what_the_whole_gives(
-    client: grpc.InferenceServerClient, live: Codec, speech: NDArray[np.float32]
+    client: grpc.InferenceServerClient, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     """Names are numbers and texts; rates and lengths of pushes differ; one has pushes without a whole token."""
     clips = {
@@ -88,16 +72,16 @@ def test_interleaved_streams_give_what_the_whole_gives(
                 bounds = (number * len(clip) // size, (number + 1) * len(clip) // size)
                 streams[name].push(clip[slice(*bounds)], last=number == size - 1)
     for name, clip in clips.items():
-        streams[name].check(live, clip)
+        streams[name].check(live_alone, clip)
 
 
 def test_64_streams_at_once_give_what_each_gives_alone(
-    server: TritonServer, live: Codec, speech: NDArray[np.float32]
+    live_server: TritonServer, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     clips = [speech[start : start + 1500 + 320 * (start % 7)] for start in np.arange(64) * 3000]
 
     def one(number: int) -> Stream:
-        with grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}") as client:
+        with grpc.InferenceServerClient(f"127.0.0.1:{live_server.grpc}") as client:
             stream, blocks = Stream(client, number + 1), np.array_split(clips[number], 4)
             for block in blocks:
                 stream.push(block, last=block is blocks[-1])
@@ -105,10 +89,10 @@ def test_64_streams_at_once_give_what_each_gives_alone(
 
     with ThreadPoolExecutor(len(clips)) as pool:
         for stream, clip in zip(pool.map(one, range(len(clips))), clips, strict=True):
-            stream.check(live, clip)
-    pushes = server.metric("nv_inference_request_success", ENCODE)
-    assert server.metric("nv_inference_exec_count", ENCODE) < pushes  # some were computed together
-    assert server.metric("apcodec_streams", ENCODE) == server.metric("apcodec_streams", DECODE) == 0
+            stream.check(live_alone, clip)
+    pushes = live_server.metric("nv_inference_request_success", ENCODE)
+    assert live_server.metric("nv_inference_exec_count", ENCODE) < pushes  # some were computed together
+    assert live_server.metric("apcodec_streams", ENCODE) == live_server.metric("apcodec_streams", DECODE) == 0
 
 
 NINE = np.zeros((1, 9), np.float32)
@@ -132,7 +116,7 @@ def test_a_bad_push_is_told_why_and_the_stream_goes_on(
     arrays: Arrays,
     message: str,
     client: grpc.InferenceServerClient,
-    live: Codec,
+    live_alone: Codec,
     speech: NDArray[np.float32],
 ) -> None:
     clip = speech[20_000:23_000]
@@ -141,7 +125,7 @@ def test_a_bad_push_is_told_why_and_the_stream_goes_on(
     with pytest.raises(InferenceServerException, match=message):
         infer(client, model, arrays, sequence_id=99)
     stream.push(clip[1000:], last=True)
-    stream.check(live, clip)
+    stream.check(live_alone, clip)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +143,16 @@ def test_a_stream_that_was_not_begun_is_told_so(
         infer(client, ENCODE, {"AUDIO": NINE}, **flags)
 
 
-def test_http_carries_streams_too(server: TritonServer, live: Codec, speech: NDArray[np.float32]) -> None:
+def test_http_carries_streams_too(live_server: TritonServer, live_alone: Codec, speech: NDArray[np.float32]) -> None:
     clip = speech[20_000:21_000]
-    first = post(server, ENCODE, {"AUDIO": clip[None, :500]}, sequence_id=3, sequence_start=True)
-    last = post(server, ENCODE, {"AUDIO": clip[None, 500:]}, sequence_id=3, sequence_end=True)
-    np.testing.assert_array_equal(np.concatenate([first["CODES"], last["CODES"]], axis=2), live.encode(clip).codes)
+    first = post(live_server, ENCODE, {"AUDIO": clip[None, :500]}, sequence_id=3, sequence_start=True)
+    last = post(live_server, ENCODE, {"AUDIO": clip[None, 500:]}, sequence_id=3, sequence_end=True)
+    codes = np.concatenate([first["CODES"], last["CODES"]], axis=2)
+    np.testing.assert_array_equal(codes, live_alone.encode(clip).codes)
 
 
 def test_a_push_that_is_cancelled_harms_no_other_stream(
-    client: grpc.InferenceServerClient, live: Codec, speech: NDArray[np.float32]
+    client: grpc.InferenceServerClient, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     clip, beside = speech[20_000:24_000], Stream(client, 11)
     beside.push(clip[:1000])
@@ -180,17 +165,17 @@ def test_a_push_that_is_cancelled_harms_no_other_stream(
     with suppress(InferenceServerException):  # it goes on only if what was cancelled was being computed
         infer(client, ENCODE, {"AUDIO": NINE}, sequence_id=12, sequence_end=True)
     beside.push(clip[1000:], last=True)
-    beside.check(live, clip)
+    beside.check(live_alone, clip)
 
 
 def test_a_stream_that_begins_again_is_a_new_one(
-    client: grpc.InferenceServerClient, live: Codec, speech: NDArray[np.float32]
+    client: grpc.InferenceServerClient, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     clip = speech[20_000:24_000]
     Stream(client, 13).push(clip[500:])  # and never ends
     again = Stream(client, 13)
     again.push(clip, last=True)
-    again.check(live, clip)
+    again.check(live_alone, clip)
 
 
 def only_streams(bundle: Path, folder: Path) -> Path:
@@ -202,7 +187,7 @@ def only_streams(bundle: Path, folder: Path) -> Path:
 
 
 def test_what_clients_leave_behind_is_freed(
-    streamable_bundle: Path, tmp_path: Path, live: Codec, speech: NDArray[np.float32]
+    streamable_bundle: Path, tmp_path: Path, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     models = only_streams(streamable_bundle, tmp_path)
     for config in models.glob("*/config.pbtxt"):
@@ -226,11 +211,11 @@ def test_what_clients_leave_behind_is_freed(
                 infer(client, ENCODE, {"AUDIO": NINE}, sequence_id=5)
             stream = Stream(client, 5)
             stream.push(speech[30_000:33_000], last=True)
-            stream.check(live, speech[30_000:33_000])
+            stream.check(live_alone, speech[30_000:33_000])
 
 
 def test_a_server_that_is_stopped_lets_streams_end(
-    streamable_bundle: Path, tmp_path: Path, live: Codec, speech: NDArray[np.float32]
+    streamable_bundle: Path, tmp_path: Path, live_alone: Codec, speech: NDArray[np.float32]
 ) -> None:
     with TritonServer(only_streams(streamable_bundle, tmp_path), tmp_path / "log") as server:
         server.wait()
@@ -243,5 +228,5 @@ def test_a_server_that_is_stopped_lets_streams_end(
                     Stream(client, name).push(speech[30_000:31_000], last=True)
                     time.sleep(0.05)
             stream.push(speech[31_000:33_000], last=True)
-            stream.check(live, speech[30_000:33_000])
+            stream.check(live_alone, speech[30_000:33_000])
         assert server.process.wait(30) == 0

@@ -16,7 +16,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = {
     "README.md": ("vnni-10s",),
     "docs/cpu.md": ("vnni-10s", "avx2-10s"),
-    "docs/benchmarks.md": ("cpu", "quality", "length"),
+    "docs/benchmarks.md": ("cpu", "quality", "length", "stream"),
+    "docs/live.md": ("stream",),
     "docs/decisions/0009-windows.md": ("windows",),
 }
 

@@ -152,6 +152,7 @@ INTERRUPTED = """
 import os, signal, threading
 from apcodec_deploy.cli.aside import Feed, aside
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores behind &
 source, silent = os.pipe()
 feed, seen = Feed(source), []
 

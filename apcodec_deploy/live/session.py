@@ -148,11 +148,12 @@ class Session(ABC):
                     f"the saved session's {name} is {array.dtype} {list(array.shape)}; float32 "
                     f"{[self.channels, *shape]} is expected"
                 )
+        resumed = ResumableResampler(*self._rates, self.channels)
+        resumed.restore(resampler)
         with self._lock:
             self.samples, self.tokens, self._ended = samples, tokens, bool(ended)
             self._states = tuple(tuple(array[row].copy() for array in arrays) for row in range(self.channels))
-            self._left = left
-            self._resampler.restore(resampler)
+            self._left, self._resampler = left, resumed
         return self
 
     @property

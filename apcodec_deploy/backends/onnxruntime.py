@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.base import Backend, Carried
 from apcodec_deploy.backends.card import UNKNOWN_CARD_BATCH, provider_options, tf32_wanted
 from apcodec_deploy.backends.proving import proven
-from apcodec_deploy.backends.states import checked, stacked, unstacked
+from apcodec_deploy.backends.states import ByPush, checked, stacked, unstacked
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
@@ -63,7 +63,7 @@ def cuda(index: int = 0) -> Placement:
     )
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(ByPush):
     """Runs a bundle's graphs one after the other; each is loaded when it is first needed.
 
     Only audio and codes cross to a GPU and back: what the graphs hand to each other stays where it is.
@@ -91,14 +91,6 @@ class OnnxRuntimeBackend:
         self._lock = threading.Lock()
         self._lost = False
         watch(self)
-
-    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self.push("encode", audio)[0]
-        return codes
-
-    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self.push("decode", codes)[0]
-        return audio
 
     def push(
         self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.backends.compiled import compiled
 from apcodec_deploy.backends.layout import FORM, channels_first
 from apcodec_deploy.backends.proving import proven
-from apcodec_deploy.backends.states import checked, stacked, unstacked
+from apcodec_deploy.backends.states import ByPush, checked, stacked, unstacked
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, watch
@@ -38,7 +37,7 @@ _BF16 = "BF16"
 """What OpenVINO calls a processor's instructions for products of bfloat16."""
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(ByPush):
     """Runs a bundle's graphs one after the other; each is compiled when it is first needed."""
 
     name = "openvino"
@@ -74,14 +73,6 @@ class OpenVinoBackend:
         self._graphs: dict[tuple[str, bool], _Compiled] = {}
         self._lock = threading.Lock()
         watch(self)
-
-    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self.push("encode", audio)[0]
-        return codes
-
-    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self.push("decode", codes)[0]
-        return audio
 
     def push(
         self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()

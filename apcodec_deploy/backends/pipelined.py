@@ -11,7 +11,7 @@ import atexit
 import logging
 import threading
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.backends.base import Backend, Carried
-from apcodec_deploy.backends.states import checked, of_rows
+from apcodec_deploy.backends.states import ByPush, checked, of_rows
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cuda.device import Device, Memory
 from apcodec_deploy.cuda.streams import Streams
@@ -35,7 +35,7 @@ from apcodec_deploy.spec import State
 _log = logging.getLogger(__name__)
 
 
-class PipelinedBackend(ABC):
+class PipelinedBackend(ByPush):
     """Runs each direction as a ``Pipeline``, which is loaded when it is first needed.
 
     A stream's state is a ``StateRow``: it stays on the GPU until it is fetched, and is gone when this is closed.
@@ -79,14 +79,6 @@ class PipelinedBackend(ABC):
     @abstractmethod
     def _load(self, direction: str) -> Pipeline:
         """Load a direction and allocate what it needs; the GPU is current."""
-
-    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = self.push("encode", audio)[0]
-        return codes
-
-    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        audio: NDArray[np.float32] = self.push("decode", codes)[0]
-        return audio
 
     def push(
         self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()

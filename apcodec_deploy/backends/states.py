@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,24 @@ from numpy.typing import NDArray
 from apcodec_deploy.backends.base import Carried
 from apcodec_deploy.errors import BackendError
 from apcodec_deploy.spec import ModelSpec, State
+
+
+class ByPush(ABC):
+    """A backend whose one way is ``push``: a piece by itself is a push to new streams."""
+
+    def encode(self, audio: NDArray[np.float32]) -> NDArray[np.int32]:
+        codes: NDArray[np.int32] = self.push("encode", audio)[0]
+        return codes
+
+    def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        audio: NDArray[np.float32] = self.push("decode", codes)[0]
+        return audio
+
+    @abstractmethod
+    def push(
+        self, direction: str, rows: NDArray[Any], states: Sequence[Carried] = ()
+    ) -> tuple[NDArray[Any], tuple[Carried, ...]]:
+        """See ``Backend``."""
 
 
 def of_rows(states: Sequence[Carried], rows: int) -> Sequence[Carried]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
+from crowd import Ends
 from hypothesis import settings
 from made_once import made_once
 from numpy.typing import NDArray
@@ -38,6 +39,10 @@ settings.load_profile("default")
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 FAMILIES = {"grn": GOLDEN / "apcodec_48k_grn_tiny", "layerscale": GOLDEN / "apcodec_16k_layerscale_tiny"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Ends())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,75 +106,54 @@ def clips(family: Path) -> dict[str, dict[str, NDArray[Any]]]:
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The float32 graphs of both golden checkpoints, exported once per test run, by family."""
-    # Two test processes begin at different ends, so that neither waits for what the other one exports.
-    names = sorted(FAMILIES, reverse=os.environ.get("PYTEST_XDIST_WORKER", "").endswith("1"))
-    return {name: exported(FAMILIES[name], tmp_path_factory) for name in names}
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the bundle of a name in ``tests/exports.py``, exported once per test run."""
+    from exports import EXPORTS, IN_EVERY_RUN
+
+    others = {name: EXPORTS[name] for name in IN_EVERY_RUN}
+    return lambda name: made_once(name, EXPORTS[name], tmp_path_factory, others)
 
 
 @pytest.fixture(scope="session")
-def streamable_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small feed-forward streamable model of random weights at the published rates, in all precisions."""
-    return _streamable(0, tmp_path_factory)
+def bundles(exported: Callable[[str], Path]) -> dict[str, Path]:
+    """The float32 graphs of both golden checkpoints, by family."""
+    return {name: exported(directory.name) for name, directory in FAMILIES.items()}
 
 
 @pytest.fixture(scope="session")
-def remembering_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with six frames of history, unproven and so without half precision."""
-    return _streamable(6, tmp_path_factory)
-
-
-_CHANNELS = {"amp": 14, "pha": 11}
-
-
-def _streamable(context: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export it. All precisions take three times as long as float32 alone, and history twice as long as none."""
-    from apcodec_export.checkpoint import random_checkpoint
-    from apcodec_export.exporting import export_bundle
-    from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
-
-    numbers = {"dim": 12, "intermediate_dim": 20, "num_layers": 1, "latent_dim": 8, "codebook_dim": 8}
-    channels = {
-        f"{part}_{name}_channels": size for part in ("encoder", "decoder") for name, size in (("amp", 14), ("pha", 11))
-    }
-    network = streamable(NetworkConfig(**asdict(PUBLISHED_48K) | numbers | channels), context)
-
-    def export(path: Path) -> None:
-        export_bundle(random_checkpoint(network), path, name="Streamable", proven=not context)
-
-    return made_once(f"streamable-{context}", export, tmp_path_factory)
-
-
-def exported(directory: Path, tmp_path_factory: pytest.TempPathFactory, *, proven: bool = False) -> Path:
-    """The bundle of a checkpoint directory, exported by the first test process that asks for it.
-
-    Args:
-        directory: Of the checkpoint.
-        tmp_path_factory: The run's own.
-        proven: Whether it is verified and has reduced precisions, which takes three times as long.
-    """
-    from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
-    from apcodec_export.exporting import export_bundle
-    from apcodec_export.graphs import graphs
-
-    def export(path: Path) -> None:
-        checkpoint = Checkpoint.load(CheckpointFiles.find(directory))
-        export_bundle(checkpoint, path, made=None if proven else graphs(checkpoint), proven=proven)
-
-    return made_once(f"{directory.name}-proven" if proven else directory.name, export, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(family: Path, exported: Callable[[str], Path]) -> Path:
     """The float32 graphs of each golden family in turn, as a bundle."""
-    return exported(family, tmp_path_factory)
+    return exported(family.name)
 
 
 @pytest.fixture(scope="session")
-def proven_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def proven_bundle(family: Path, exported: Callable[[str], Path]) -> Path:
     """The bundle of each golden family in turn, as users export it."""
-    return exported(family, tmp_path_factory, proven=True)
+    return exported(f"{family.name}-proven")
+
+
+@pytest.fixture(scope="session")
+def streamable_bundle(exported: Callable[[str], Path]) -> Path:
+    """A small feed-forward streamable model of random weights, as users export it."""
+    return exported("streamable")
+
+
+@pytest.fixture(scope="session")
+def remembering_bundle(exported: Callable[[str], Path]) -> Path:
+    """The float32 graphs of the same with six frames of history."""
+    return exported("remembering")
+
+
+@pytest.fixture(scope="session")
+def proven_remembering_bundle(exported: Callable[[str], Path]) -> Path:
+    """The same as users export it, for slow tests."""
+    return exported("remembering-proven")
+
+
+@pytest.fixture(scope="session")
+def unpublished_bundle(exported: Callable[[str], Path]) -> Path:
+    """The checkpoint ``unpublished_grn``, as users export it."""
+    return exported("unpublished")
 
 
 @pytest.fixture(scope="session")
@@ -186,62 +164,15 @@ def demo_checkpoint() -> Path:
 
 @pytest.fixture(scope="session")
 def unpublished() -> NetworkConfig:
-    """A small network of neither published family: 24 kHz, eight codebooks, ratio 4, unlike branches."""
-    from apcodec_export.network import NetworkConfig
+    """A small network of neither published family."""
+    from exports import UNPUBLISHED
 
-    return NetworkConfig(
-        block="layer_scale",
-        projections=True,
-        sample_rate=24000,
-        n_fft=256,
-        win_size=120,
-        hop_size=32,
-        ratio=4,
-        dim=16,
-        intermediate_dim=24,
-        num_layers=1,
-        embed_kernel=5,
-        depthwise_kernel=3,
-        encoder_amp_channels=12,
-        encoder_pha_channels=16,
-        decoder_amp_channels=12,
-        decoder_pha_channels=16,
-        amp_down_kernel=5,
-        pha_down_kernel=9,
-        amp_up_kernel=8,
-        pha_up_kernel=10,
-        latent_output_kernel=3,
-        latent_input_kernel=5,
-        amp_output_kernel=3,
-        real_output_kernel=5,
-        imag_output_kernel=7,
-        latent_dim=12,
-        num_codebooks=8,
-        codebook_size=48,
-        codebook_dim=6,
-    )
+    return UNPUBLISHED
 
 
 @pytest.fixture(scope="session")
-def unpublished_grn(unpublished: NetworkConfig) -> Checkpoint:
-    """Random weights for its sibling with GRN and without projections; every GRN has an effect."""
-    import torch
+def unpublished_grn() -> Checkpoint:
+    """Random weights for its sibling with GRN and without projections."""
+    from exports import unpublished_grn
 
-    from apcodec_export.checkpoint import random_checkpoint
-    from apcodec_export.model.layers import GlobalResponseNorm
-
-    checkpoint = random_checkpoint(replace(unpublished, block="grn", projections=False, codebook_dim=12))
-    generator = torch.Generator().manual_seed(1)
-    for module in (*checkpoint.encoder.modules(), *checkpoint.decoder.modules()):
-        if isinstance(module, GlobalResponseNorm):
-            module.gamma.normal_(0, 1, generator=generator)
-            module.beta.normal_(0, 1, generator=generator)
-    return checkpoint
-
-
-@pytest.fixture(scope="session")
-def unpublished_bundle(unpublished_grn: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That checkpoint, exported once per test run, as users export it."""
-    from apcodec_export.exporting import export_bundle
-
-    return made_once("unpublished", lambda path: export_bundle(unpublished_grn, path, name="Sibling"), tmp_path_factory)
+    return unpublished_grn()

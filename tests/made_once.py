@@ -6,29 +6,48 @@ Several runs share them where ``APCODEC_TESTS_MADE`` names a folder; ``scripts/t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+Make = Callable[[Path], object]
+"""Writes a thing to a path that does not exist yet."""
 SHARED = "APCODEC_TESTS_MADE"
 """The environment variable: a folder that nobody else writes into, and that is gone before anything is changed."""
+_FOR_EVER = -1.0
 
 
-def made_once(name: str, make: Callable[[Path], object], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file or folder of a test run; whoever comes first makes it, the others wait and share it.
+def made_once(
+    name: str, make: Make, tmp_path_factory: pytest.TempPathFactory, others: Mapping[str, Make] | None = None
+) -> Path:
+    """A file or folder of a test run; whoever comes first makes it, and the others share it.
 
     Args:
         name: Of it, the same in all processes. Nobody may change it.
-        make: Writes it to a path that does not exist yet.
+        make: Makes it.
         tmp_path_factory: The run's own.
+        others: By name, what the run needs besides. A process makes that while another one is at what it came for.
     """
     base = tmp_path_factory.getbasetemp()
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # what the processes of a run have in common
-    path = Path(os.environ.get(SHARED) or run / "made-once") / name
-    path.parent.mkdir(exist_ok=True)
-    with FileLock(path.with_name(f"{name}.lock")):
+    folder = Path(os.environ.get(SHARED) or run / "made-once")
+    rest = iter((others or {}).items())
+    while not _made(folder / name / name, make):
+        if (other := next(rest, None)) is None:
+            _made(folder / name / name, make, patience=_FOR_EVER)
+            break
+        _made(folder / other[0] / other[0], other[1])
+    return folder / name / name
+
+
+def _made(path: Path, make: Make, patience: float = 0.0) -> bool:
+    """Make it, alone in a folder, where it is not there yet; whether no other process is still at it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(Timeout), FileLock(path.parent.with_suffix(".lock"), timeout=patience):
         if not path.exists():
             make(path)
-    return path
+        return True
+    return False

@@ -40,7 +40,7 @@ def invoke(*arguments: object) -> Result:
 
 @pytest.fixture(
     scope="module",
-    params=["streamable_bundle", pytest.param("remembering_bundle", marks=pytest.mark.slow)],
+    params=["streamable_bundle", pytest.param("proven_remembering_bundle", marks=pytest.mark.slow)],
     ids=["context 0", "context 6"],
 )
 def bundle(request: pytest.FixtureRequest) -> Bundle:

@@ -36,7 +36,7 @@ _LEAST_EQUAL = 0.98
 
 def run(journal: Journal, scale: Scale) -> None:
     """ONNX Runtime on CUDA, and TensorRT where it is there; each in every precision."""
-    bundle = _model(journal, scale)
+    bundle = model_of(journal, scale)
     for precision in scale.precisions:
         for name in ("ONNX Runtime", "TensorRT"):
             if name == "TensorRT" and not FLAVOURS["tensorrt"].installed:
@@ -50,7 +50,7 @@ def run(journal: Journal, scale: Scale) -> None:
                     _time(journal, what, bundle, backend, direction, scale)
 
 
-def _model(journal: Journal, scale: Scale) -> Bundle:
+def model_of(journal: Journal, scale: Scale) -> Bundle:
     """A model with random weights, exported unless it is there."""
     path = journal.folder / STREAMABLE
     try:

@@ -36,18 +36,36 @@ def _error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-@pytest.mark.parametrize("frames", LENGTHS)
-def test_the_deployed_encoder_is_the_published_one(model: Checkpoint, frames: int) -> None:
+@pytest.fixture(scope="module")
+def encoders(model: Checkpoint) -> tuple[nn.Module, nn.Module]:
+    """The published encoder and the deployed one, in float64."""
     published = copy.deepcopy(model.encoder).double()
+    return published, DeployedEncoder(published, DOUBLE)
+
+
+@pytest.fixture(scope="module")
+def decoders(model: Checkpoint) -> tuple[nn.Module, nn.Module]:
+    """The published decoder and the deployed one, in float64."""
+    published = copy.deepcopy(model.decoder).double()
+    return published, DeployedDecoder(published, DOUBLE)
+
+
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_the_deployed_encoder_is_the_published_one(
+    model: Checkpoint, encoders: tuple[nn.Module, nn.Module], frames: int
+) -> None:
+    published, deployed = encoders
     features = noise(2, model.network.bins, frames), noise(2, model.network.bins, frames + 1)[:, :, :-1]
-    assert _error(DeployedEncoder(published, DOUBLE)(*features), published(*features)) < 1e-9
+    assert _error(deployed(*features), published(*features)) < 1e-9
 
 
 @pytest.mark.parametrize("latents", LENGTHS)
-def test_the_deployed_decoder_is_the_published_one(model: Checkpoint, latents: int) -> None:
-    published = copy.deepcopy(model.decoder).double()
+def test_the_deployed_decoder_is_the_published_one(
+    model: Checkpoint, decoders: tuple[nn.Module, nn.Module], latents: int
+) -> None:
+    published, deployed = decoders
     latent = noise(2, model.network.latent_dim, latents)
-    for found, expected in zip(DeployedDecoder(published, DOUBLE)(latent), published(latent), strict=True):
+    for found, expected in zip(deployed(latent), published(latent), strict=True):
         assert _error(found, expected) < 1e-9
 
 

@@ -2,7 +2,7 @@
 
 Its import alone writes an identifier and a queue of events into the user's home, through a package of its own that it
 works without. A tool for private recordings does not: that package cannot be imported meanwhile. Import OpenVINO from
-here, and no sooner than it is needed: it is optional.
+here, and no sooner than it is needed: it is optional. Take its ``Core`` from here, too: there is one for a process.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from functools import cache
 from typing import Any
 
 from apcodec_deploy.errors import BackendError
-from apcodec_deploy.forks import refusal
+from apcodec_deploy.forks import abandon, refusal
 
 _TELEMETRY = "openvino_telemetry"
 _with_threads: set[int] = set()
@@ -38,6 +39,28 @@ def import_openvino() -> Any:
     finally:
         if hidden:
             del sys.modules[_TELEMETRY]
+
+
+def open_core() -> Any:
+    """OpenVINO's ``Core``, the same one for the life of this process.
+
+    With each ``Core`` comes a stack for signal handlers, which the thread that needs it first gets in the place of its
+    own, and which is unmapped when the ``Core`` is freed. Where that happens in another thread, or in another order
+    than they were made in, the stack that a thread still has is gone, and the next signal, such as Ctrl-C, crashes the
+    process. So ours is never freed, not even at exit.
+
+    Raises:
+        BackendError: OpenVINO is not installed, or does not load.
+    """
+    return _core(import_openvino(), os.getpid())
+
+
+@cache
+def _core(openvino: Any, process: int) -> Any:
+    """That of a process; a forked child gets another one."""
+    core = openvino.Core()
+    abandon(core)
+    return core
 
 
 def claim_threads() -> None:

@@ -25,7 +25,7 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, watch
 from apcodec_deploy.machine import available_cpus
-from apcodec_deploy.ov import claim_threads, import_openvino
+from apcodec_deploy.ov import claim_threads, import_openvino, open_core
 from apcodec_deploy.precision import AUTO, BFLOAT16, FLOAT32, INT8
 from apcodec_deploy.processor import this_processor
 from apcodec_deploy.proof import Verdict
@@ -94,7 +94,7 @@ class OpenVinoBackend(ByPush):
 
     def forked(self) -> None:
         """Only where nothing was compiled before does OpenVINO work in a child: its graphs share threads."""
-        abandon(self._core, *self._graphs.values())
+        abandon(*self._graphs.values())
         self._graphs, self._lock = {}, threading.Lock()
 
     def steps(
@@ -266,8 +266,7 @@ def open_openvino(
             misses the bundle's proof.
         BundleError: The bundle has no graphs of that precision, or no proof.
     """
-    openvino = import_openvino()
-    core = openvino.Core()
+    openvino, core = import_openvino(), open_core()
     if precision == INT8:
         bundle.variant(INT8)
     if precision == BFLOAT16 and not bundle.spec.networks_apart:

@@ -168,9 +168,9 @@ def _openvino(bundle: Bundle | None) -> Finding:
         return optional("openvino", State.OPTIONAL, f"{faster}: {_OPENVINO}")
     try:
         from apcodec_deploy.backends.openvino import capabilities, open_openvino
-        from apcodec_deploy.ov import import_openvino
+        from apcodec_deploy.ov import open_core
 
-        able = ", ".join(sorted({"BF16", "INT8"} & capabilities(import_openvino().Core())))
+        able = ", ".join(sorted({"BF16", "INT8"} & capabilities(open_core())))
         detail = f"{version}; this processor multiplies {able or 'nothing less than float32'}"
         if bundle is not None:
             with closing(open_openvino(bundle)) as backend:

@@ -144,6 +144,38 @@ def test_work_that_is_interrupted_has_ended_when_that_is_told(codec: Codec) -> N
     assert len(ended) == 1
 
 
+CLOSED_IN_ANY_ORDER = """
+import gc, os, signal, threading
+import numpy as np
+import apcodec_deploy
+
+def used():
+    codec = apcodec_deploy.load(backend="openvino", precision="float32", threads=1)
+    codec.encode(np.zeros(5000, np.float32))
+    return codec
+
+def closed(codecs):
+    codecs.pop(0).close()
+    gc.collect()
+
+heard = []
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+codecs = [used(), used(), used()]
+closed(codecs)
+closed(codecs)
+other = threading.Thread(target=closed, args=(codecs,))
+other.start()
+other.join()
+os.kill(os.getpid(), signal.SIGTERM)
+assert heard == [signal.SIGTERM]
+"""
+
+
+def test_a_signal_is_heard_after_models_on_openvino_were_closed_in_any_order_and_thread(tmp_path: Path) -> None:
+    """Each OpenVINO ``Core`` brings a stack for signal handlers, which must not be gone before its thread."""
+    python(CLOSED_IN_ANY_ORDER, tmp_path)
+
+
 STRESS = (
     CONTAINER
     + """

@@ -22,7 +22,7 @@ from apcodec_deploy import Codec, load
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError
 from apcodec_deploy.ort import onnxruntime
-from apcodec_deploy.ov import import_openvino
+from apcodec_deploy.ov import open_core
 from apcodec_export.quantization import quantized
 
 pytestmark = pytest.mark.processor
@@ -34,7 +34,7 @@ def by_onnxruntime(model: onnx.ModelProto, x: NDArray[np.float32]) -> Any:
 
 
 def by_openvino(model: onnx.ModelProto, x: NDArray[np.float32]) -> Any:
-    core = import_openvino().Core()
+    core = open_core()
     compiled = core.compile_model(
         core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )

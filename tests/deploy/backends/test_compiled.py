@@ -17,7 +17,7 @@ from apcodec_deploy.backends import compiled as module
 from apcodec_deploy.backends.compiled import KIND, compiled
 from apcodec_deploy.backends.openvino import OpenVinoBackend
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.ov import import_openvino
+from apcodec_deploy.ov import import_openvino, open_core
 
 CONFIG = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def core() -> Any:
-    return import_openvino().Core()
+    return open_core()
 
 
 class Small:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.backends.layout import channels_first
 from apcodec_deploy.bundle import Bundle
-from apcodec_deploy.ov import import_openvino
+from apcodec_deploy.ov import import_openvino, open_core
 
 LATENTS = 13
 
@@ -43,7 +43,7 @@ def count(model: Any, *kinds: str) -> int:
 @pytest.mark.parametrize("fixed", [False, True])
 def test_float32_stays_what_it_is(openvino: Any, bundle: Path, part: str, fixed: bool) -> None:
     exported = Bundle.open(bundle)
-    core, data = openvino.Core(), exported.graph(part)
+    core, data = open_core(), exported.graph(part)
     plain, changed = core.read_model(data), core.read_model(data)
     assert channels_first(openvino, changed) > 2
     feed = inputs(exported, part, batch=1 if fixed else 2)
@@ -57,7 +57,7 @@ def test_float32_stays_what_it_is(openvino: Any, bundle: Path, part: str, fixed:
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_integers_stay_what_they_are(openvino: Any, part: str) -> None:
     bundle = Bundle.embedded()
-    core, data = openvino.Core(), bundle.graph(part, "int8")
+    core, data = open_core(), bundle.graph(part, "int8")
     plain, changed = core.read_model(data), core.read_model(data)
     made = channels_first(openvino, changed)
     layers = bundle.manifest["variants"]["int8"]["plan"]["layers"]
@@ -75,7 +75,7 @@ def test_integers_stay_what_they_are(openvino: Any, part: str) -> None:
 def test_one_transpose_a_side_is_left_for_each_normalisation(openvino: Any, precision: str) -> None:
     """Of the products none is left; LayerNorm alone still has the channels last, between two transposes."""
     for part in ("encoder", "decoder"):
-        model = openvino.Core().read_model(Bundle.embedded().graph(part, precision))
+        model = open_core().read_model(Bundle.embedded().graph(part, precision))
         norms, ends = count(model, "MVN"), 12
         assert channels_first(openvino, model)
         assert count(model, "Transpose") <= 2 * norms + ends
@@ -85,7 +85,7 @@ def test_one_transpose_a_side_is_left_for_each_normalisation(openvino: Any, prec
 
 
 def test_a_graph_without_a_network_is_left_alone(openvino: Any) -> None:
-    model = openvino.Core().read_model(Bundle.embedded().graph("istft"))
+    model = open_core().read_model(Bundle.embedded().graph("istft"))
     before = count(model, "MatMul", "Transpose", "Convolution")
     assert channels_first(openvino, model) == 0
     assert count(model, "MatMul", "Transpose", "Convolution") == before

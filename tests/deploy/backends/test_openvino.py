@@ -47,7 +47,7 @@ def speech(demo: Bundle) -> NDArray[np.float32]:
 
 
 def able() -> set[str]:
-    return capabilities(ov.import_openvino().Core())
+    return capabilities(ov.open_core())
 
 
 @pytest.mark.parametrize("samples", [400, 48_000, WINDOW * 320 - 1, WINDOW * 320])
@@ -234,14 +234,14 @@ def test_it_says_how_to_install_it(demo: Bundle, monkeypatch: pytest.MonkeyPatch
 
 def test_a_graph_that_cannot_run_is_an_error_of_ours(demo: Bundle) -> None:
     with pytest.raises(BackendError, match=r"OpenVINO could not run dequantizer on \[1, 3, 7\]"):
-        OpenVinoBackend(demo, ov.import_openvino().Core()).decode(np.zeros((1, 3, 7), np.int32))
+        OpenVinoBackend(demo, ov.open_core()).decode(np.zeros((1, 3, 7), np.int32))
 
 
 def test_its_import_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
     code = (
-        "from apcodec_deploy.ov import import_openvino\n"
+        "from apcodec_deploy.ov import open_core\n"
         "import sys\n"
-        "import_openvino().Core()\n"
+        "open_core()\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
     )
     surroundings = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}

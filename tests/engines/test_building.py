@@ -60,7 +60,7 @@ def model(request: pytest.FixtureRequest) -> Bundle:
     "profile",
     [pytest.param(name, marks=pytest.mark.slow) if name != "low-latency" else name for name in shipped_profiles()],
 )
-@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize("precision", ["float16", pytest.param("float32", marks=pytest.mark.slow)])
 def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle, profile: str, precision: str) -> None:
     built = build_engines(model, replace(OPTIONS, precision=precision, profile=profile))
     layers = model.manifest["network"]["num_layers"]

@@ -18,7 +18,12 @@ from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 from apcodec_export.deployed.precision import HALF
 from apcodec_export.judgement import HEADROOM, MIN_AGREEMENT, MIN_SNR, Judgement, judge
 
+both_families = pytest.mark.parametrize(
+    "family", ["grn", pytest.param("layerscale", marks=pytest.mark.slow)], indirect=True
+)
 
+
+@both_families
 def test_both_families_keep_codes_and_audio_in_half_precision(checkpoint: Checkpoint) -> None:
     judgement = judge(checkpoint, HALF)
     assert judgement.problems == []
@@ -27,6 +32,7 @@ def test_both_families_keep_codes_and_audio_in_half_precision(checkpoint: Checkp
     assert 0 < max(judgement.largest.values()) < 65504 / HEADROOM
 
 
+@both_families
 def test_a_plan_that_keeps_everything_changes_next_to_nothing(checkpoint: Checkpoint) -> None:
     judgement = judge(checkpoint, replace(HALF, float32=("*",)))
     assert min(judgement.agreement) > 0.98  # a near-tie takes the codebooks after it along

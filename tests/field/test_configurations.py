@@ -152,6 +152,7 @@ def test_the_exported_decoder_of_ratio_4_is_the_published_one() -> None:
             assert error(found.double(), expected) < 1e-4
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_exported_encoder_of_odd_channels_and_ratio_1_is_the_published_one() -> None:
     network = replace(SMALL, ratio=1, encoder_amp_channels=5, decoder_amp_channels=5, amp_output_kernel=8,

@@ -113,13 +113,15 @@ def test_a_job_killed_at_random_ends_as_if_undisturbed(tmp_path: Path, speech: A
     assert times_done(tmp_path / "out") == {f"{index:04}.wav.apc": 1 for index in range(300)}
 
 
-def test_a_job_killed_at_any_change_of_a_file_ends_as_if_undisturbed(tmp_path: Path, speech: Audio) -> None:
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_job_killed_at_any_change_of_a_file_ends_as_if_undisturbed(tmp_path: Path, speech: Audio, step: int) -> None:
+    """At every fourth moment, and at every one in the slow part."""
     corpus(tmp_path / "in", speech, 2, seconds=0.1)
     expected = undisturbed(tmp_path)
-    moment, died = 0, True
+    moment, died = 1 - step, True
     while died:
-        moment += 1
-        for path in (tmp_path / "out").glob("*") if moment > 1 else ():
+        moment += step
+        for path in (tmp_path / "out").glob("*"):
             path.unlink()
         command = [sys.executable, "-c", DIES, str(moment), *JOB, "--jobs", "1"]
         died = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 9

@@ -114,6 +114,9 @@ def main() -> NoReturn:
     if any_left():
         # It waits natively for a file or a pipe that gives nothing, and would be torn out of that.
         os._exit(code)
+    # Where the interrupt came into code made of a string, as of a dataclass that is being imported, Python holds it for
+    # unhandled until more such code runs, and ends by SIGINT whatever the exit code.
+    exec("")
     sys.exit(code)
 
 

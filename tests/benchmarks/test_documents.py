@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = {
     "README.md": ("vnni-10s",),
-    "docs/cpu.md": ("vnni-10s", "avx2-10s", "vnni-2s", "avx2-2s"),
+    "docs/cpu.md": ("vnni-10s", "avx2-10s", "vnni-2s", "avx2-2s", "vnni-60s", "avx2-60s"),
     "docs/benchmarks.md": ("cpu", "quality", "length", "stream"),
     "docs/live.md": ("stream",),
     "docs/decisions/0009-windows.md": ("windows",),

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from apcodec_deploy.cli.console import print_json, progress_bar, say
-from apcodec_deploy.errors import CheckpointError, require
+from apcodec_deploy.errors import CheckpointError, ExportError, require
+from apcodec_deploy.precision import EXPORTED, precision_named
 
 
 def export(
@@ -40,6 +41,20 @@ def export(
             help="Keep this layer of the fp16 graphs in float32: 'decoder.real_head', '*.stream'. Repeatable.",
         ),
     ] = None,
+    precisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision", help="Beside float32, export this precision: fp16 or int8. Repeatable. Default: both."
+        ),
+    ] = None,
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            "--weight-bits",
+            metavar="BITS",
+            help="Round weights to so many significant bits, 8 to 24. With 11, a packed bundle is about half as large.",
+        ),
+    ] = 24,
     plain: Annotated[
         bool, typer.Option("--plain", help="If a file holds averaged (EMA) and plain weights, take the plain ones.")
     ] = False,
@@ -67,16 +82,19 @@ def export(
         files = CheckpointFiles.find(directories[0])
     else:
         raise CheckpointError("name CHECKPOINT_DIR BUNDLE, or --encoder, --decoder and --config with BUNDLE alone")
+    wanted = _exported(precisions)
     checkpoint = Checkpoint.load(files, averaged=not plain)
     for note in checkpoint.notes:
         say(f"note: {note}")
     with progress_bar() as bar:
-        task = bar.add_task("reading", total=steps_of(checkpoint) + 1)
+        task = bar.add_task("reading", total=steps_of(checkpoint, wanted) + 1)
         made = export_bundle(
             checkpoint,
             bundle,
             name=name,
             plan=replace(HALF, float32=tuple(float32 or ())),
+            precisions=wanted,
+            weight_bits=weight_bits,
             overwrite=overwrite,
             progress=lambda step: bar.update(task, advance=1, description=step),
         )
@@ -91,10 +109,24 @@ def export(
         )
         errors = ", ".join(f"{label} {error:.1e}" for label, error in made.worst_errors.items())
         say(f"largest errors against PyTorch: {errors}")
-        for precision in made.precisions[1:]:
-            judgement = made.variant(precision)["judgement"]
+        judged = {precision: made.variant(precision)["judgement"] for precision in made.precisions[1:]}
+        if weights := made.manifest.get("weights"):
+            judged = {f"weights of {weights['bits']} bits": weights["judgement"]} | judged
+        for what, judgement in judged.items():
             say(
-                f"{precision} against float32: {min(judgement['code_agreement']):.1%} of the codes, "
+                f"{what} against float32: {min(judgement['code_agreement']):.1%} of the codes, "
                 f"at least {min(judgement['snr_db'].values()):g} dB from the same codes"
             )
         say(f"next: apcodec transcode my-music out --model {shlex.quote(str(bundle))}")
+
+
+def _exported(named: list[str] | None) -> tuple[str, ...]:
+    """What to export.
+
+    Raises:
+        ApcodecError: Something else was named than what has graphs of its own.
+    """
+    found = tuple(precision_named(text) for text in named or EXPORTED)
+    if other := [name for name in found if name not in EXPORTED]:
+        raise ExportError(f"no graphs are exported in {', '.join(other)}; there are: {', '.join(EXPORTED)}")
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,15 @@ from apcodec_export.integers import integer_graphs, judge_integers
 from apcodec_export.judgement import judge
 from apcodec_export.proof import described as described_proof
 from apcodec_export.proof import proof_files
+from apcodec_export.rounding import WEIGHT_BITS, check_weight_bits, fewer_bits, judge_rounding
 from apcodec_export.verification import verify_reduced
 
 
-def steps_of(checkpoint: Checkpoint) -> int:
+def steps_of(checkpoint: Checkpoint, precisions: Collection[str] = EXPORTED) -> int:
     """How often ``export_bundle`` reports progress."""
     spec = checkpoint.network.spec()
-    return len(spec.graphs) + 1 + len(spec.reduced) + 1 + 2
+    half, integer = (name in precisions for name in (HALF.name, INTEGER.name))
+    return len(spec.graphs) + 1 + half * (len(spec.reduced) + 1) + integer * 2
 
 
 UNPROVEN = "the graphs were not compared with PyTorch: for timing only"
@@ -47,6 +49,8 @@ def export_bundle(
     *,
     name: str | None = None,
     plan: PrecisionPlan = HALF,
+    precisions: Collection[str] = EXPORTED,
+    weight_bits: int = WEIGHT_BITS,
     made: dict[str, Graph] | None = None,
     overwrite: bool = False,
     proven: bool = True,
@@ -59,6 +63,8 @@ def export_bundle(
         output: The bundle's directory, which must not exist unless ``overwrite``.
         name: What to call the model; the directory's name where None.
         plan: What the half-precision graphs beside the float32 ones compute in. There are 8-bit ones besides.
+        precisions: Which of ``EXPORTED`` to export; float32 is always there.
+        weight_bits: Significant bits of the weights, so that the packed bundle gets smaller; see ``rounding``.
         made: What the float32 graphs compute, where that is not the deployed form of the checkpoint; without ``proven``
             there are no others then.
         overwrite: Replace a bundle that is there. Anything else than a bundle is never replaced.
@@ -73,19 +79,29 @@ def export_bundle(
     output = output.resolve()  # what a link points to is replaced, not the link
     _check_target(output, overwrite=overwrite)
     plan.check(layer_paths(checkpoint))
-    models = _serialized(checkpoint, form_of(checkpoint).graphs() if made is None else made, progress)
-    files = {graph_file(label): data for label, data in models.items()}
+    check_weight_bits(weight_bits)
+    graphs = form_of(checkpoint).graphs() if made is None else made
+    models = _serialized(checkpoint, graphs, progress)
     if proven:
         progress("verifying against PyTorch")
-        variants = {
-            plan.name: _half_variant(checkpoint, plan, progress),
-            INTEGER.name: _integer_variant(checkpoint, progress, judged=True),
-        }
-        manifest = _manifest(checkpoint, models, name or output.name, form_of(checkpoint).verify(models))
+        variants = {}
+        verification = form_of(checkpoint).verify(models)
+        if plan.name in precisions:
+            variants[plan.name] = _half_variant(checkpoint, plan, progress, weight_bits)
+        if INTEGER.name in precisions:
+            variants[INTEGER.name] = _integer_variant(checkpoint, progress, weight_bits, judged=True)
     else:
-        variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, judged=False)}
-        manifest = _manifest(checkpoint, models, name or output.name, {})
+        verification = {}
+        variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, weight_bits, judged=False)}
+    models = fewer_bits(models, weight_bits)
+    manifest = _manifest(checkpoint, models, name or output.name, verification)
+    if weight_bits < WEIGHT_BITS:
+        manifest["weights"] = {"bits": weight_bits}
+        if proven:
+            manifest["weights"] |= judge_rounding(checkpoint, models, weight_bits)
+    if not proven:
         manifest["notes"].append(UNPROVEN)
+    files = {graph_file(label): data for label, data in models.items()}
     proof = proof_files(checkpoint)
     manifest["proof"] = described_proof({label: _digest(data) for label, data in proof.items()})
     files |= proof
@@ -174,10 +190,12 @@ class _Variant:
     notes: list[str]
 
 
-def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None]) -> _Variant:
+def _half_variant(
+    checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callable[[str], None], weight_bits: int
+) -> _Variant:
     """Half precision; no graphs where a value comes near the end of the type's range: what overflows is lost."""
     made = form_of(checkpoint).reduced(plan)
-    models = _serialized(checkpoint, made, progress, plan.name)
+    models = fewer_bits(_serialized(checkpoint, made, progress, plan.name), weight_bits)
     progress(f"judging {plan.name}")
     judgement = judge(checkpoint, plan)
     notes = [f"{plan.name}: {problem}" for problem in judgement.problems]
@@ -192,12 +210,14 @@ def _half_variant(checkpoint: Checkpoint, plan: PrecisionPlan, progress: Callabl
     return _Variant(models, described, notes)
 
 
-def _integer_variant(checkpoint: Checkpoint, progress: Callable[[str], None], *, judged: bool) -> _Variant:
+def _integer_variant(
+    checkpoint: Checkpoint, progress: Callable[[str], None], weight_bits: int, *, judged: bool
+) -> _Variant:
     """8-bit products, which are not advised where nobody judged them."""
     form = form_of(checkpoint)
     plan = form.integer
     progress(f"quantising to {plan.name}")
-    models = integer_graphs(checkpoint, plan)
+    models = fewer_bits(integer_graphs(checkpoint, plan), weight_bits)
     progress(f"judging {plan.name}")
     judgement = judge_integers(checkpoint, models) if judged else None
     described = {

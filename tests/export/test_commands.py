@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 import apcodec_deploy
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli import main as cli
-from apcodec_deploy.errors import CheckpointError, MissingDependencyError
+from apcodec_deploy.errors import ApcodecError, CheckpointError, MissingDependencyError
+from apcodec_deploy.precision import EXPORTED
 from apcodec_export import exporting
 from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.deployed.precision import HALF, PrecisionPlan
@@ -58,21 +59,41 @@ def test_the_directory_form_exports_the_newest_checkpoint(
     ((given, output, options),) = exports.calls
     assert given.fingerprint == checkpoint.fingerprint
     assert output == Path("out/bundle")
-    assert options == {"name": None, "plan": HALF, "overwrite": False}
+    assert options == {
+        "name": None,
+        "plan": HALF,
+        "precisions": EXPORTED,
+        "weight_bits": 24,
+        "overwrite": False,
+    }
 
 
 def test_the_three_file_form_exports_the_named_files(exports: Exports, family: Path, checkpoint: Checkpoint) -> None:
     files = {part: family / f"{part}_00001000" for part in ("encoder", "decoder")}
     words = [word for part, path in files.items() for word in (f"--{part}", path)]
     result = invoke(
-        *words, "--config", family / "config.json", "bundle", "--name", "Mine", "--overwrite", "--float32", "*.stream"
+        *(*words, "--config", family / "config.json", "bundle", "--name", "Mine", "--overwrite"),
+        *("--float32", "*.stream", "--weight-bits", 11, "--precision", "fp32", "--precision", "int8"),
     )
     assert result.exit_code == 0, result.output
     ((given, output, options),) = exports.calls
     assert given.fingerprint == checkpoint.fingerprint
     assert output == Path("bundle")
     plan = PrecisionPlan(name="float16", float32=("*.stream",))
-    assert options == {"name": "Mine", "plan": plan, "overwrite": True}
+    assert options == {
+        "name": "Mine",
+        "plan": plan,
+        "precisions": ("float32", "int8"),
+        "weight_bits": 11,
+        "overwrite": True,
+    }
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto", "fp8"])
+def test_a_precision_without_graphs_is_refused(exports: Exports, family: Path, precision: str) -> None:
+    result = invoke(family, "bundle", "--precision", precision)
+    assert isinstance(result.exception, ApcodecError)
+    assert not exports.calls
 
 
 def test_notes_and_the_largest_errors_go_to_stderr(exports: Exports, family: Path, checkpoint: Checkpoint) -> None:
@@ -178,10 +199,13 @@ def test_a_checkpoint_on_disk_becomes_a_bundle_that_runs(tmp_path: Path, unpubli
     (tmp_path / "config.json").write_text(json.dumps(numbers))
     for part, module in (("encoder", checkpoint.encoder), ("decoder", checkpoint.decoder)):
         torch.save({part: module.state_dict()}, tmp_path / f"{part}_00000001")
-    result = invoke(tmp_path, tmp_path / "bundle", "--json")
+    result = invoke(tmp_path, tmp_path / "bundle", "--precision", "int8", "--weight-bits", 11, "--json")
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
     assert made["fingerprint"] == checkpoint.fingerprint
+    assert made["variants"].keys() == {"int8"}
+    assert made["weights"]["bits"] == 11
+    assert min(made["weights"]["judgement"]["code_agreement"]) > 0.9
     with apcodec_deploy.load(tmp_path / "bundle") as codec:
         audio = np.random.default_rng(0).uniform(-0.5, 0.5, 7001).astype(np.float32)
         encoded = codec.encode(audio, 22050)

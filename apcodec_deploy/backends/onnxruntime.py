@@ -15,10 +15,11 @@ from apcodec_deploy.backends.card import UNKNOWN_CARD_BATCH, provider_options, t
 from apcodec_deploy.backends.proving import proven
 from apcodec_deploy.backends.states import ByPush, checked, stacked, unstacked
 from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.cuda.driver import driver_trouble
 from apcodec_deploy.errors import ApcodecError, BackendError, BundleError
 from apcodec_deploy.forks import abandon, refusal, watch
 from apcodec_deploy.machine import available_cpus
-from apcodec_deploy.ort import onnxruntime, preload_cuda, session_options
+from apcodec_deploy.ort import cuda_trouble, onnxruntime, preload_cuda, session_options
 from apcodec_deploy.precision import FLOAT32
 from apcodec_deploy.processor import Processor, this_processor
 from apcodec_deploy.proof import Verdict
@@ -178,14 +179,22 @@ def load_session(
     if provider == CUDA_PROVIDER:
         preload_cuda()
     try:
-        session = onnxruntime.InferenceSession(data, session_options(threads), providers=[(provider, dict(options))])
+        session = onnxruntime.InferenceSession(
+            data,
+            session_options(threads),
+            providers=[(provider, dict(options))],
+            enable_fallback=0,  # else it prints what went wrong to stdout, and goes on on the CPU
+        )
     except Exception as error:
+        if trouble := driver_trouble("ONNX Runtime", str(error), instead="an onnxruntime-gpu for that CUDA"):
+            raise BackendError(trouble) from error
         raise BundleError(f"ONNX Runtime cannot load {name} of {bundle.path}: {error}") from error
     if session.get_providers()[0] != provider:
         # It only logs that a provider's library did not load, and goes on on the CPU.
         raise BackendError(
-            f"{provider} did not load, ONNX Runtime would run {name} on {session.get_providers()[0]}; "
-            "'apcodec doctor' tells more"
+            f"{provider} did not load, ONNX Runtime would run {name} on {session.get_providers()[0]}: "
+            f"{cuda_trouble() or 'it did not say why'}. Its CUDA and cuDNN libraries come with pip install "
+            "'onnxruntime-gpu[cuda,cudnn]', or name their folders in LD_LIBRARY_PATH"
         )
     _check(bundle, name, session)
     return session

@@ -6,11 +6,11 @@ from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.cli.finding import Finding, State, optional, version_of
 from apcodec_deploy.cuda.device import Gpu
-from apcodec_deploy.cuda.driver import driver_library
+from apcodec_deploy.cuda.driver import driver_version
 from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, Flavour
 from apcodec_deploy.engines.store import stored_sets
-from apcodec_deploy.engines.trouble import known_trouble, trouble_of
+from apcodec_deploy.engines.trouble import trouble_of
 from apcodec_deploy.errors import ApcodecError, DeviceError, EngineError
 
 
@@ -25,10 +25,10 @@ def examine_gpu(bundle: Bundle | None) -> list[Finding]:
 
 def _driver() -> Finding:
     try:
-        driver_library()
+        version = driver_version()
     except DeviceError as error:
         return optional("driver", State.OPTIONAL, f"{error}; everything runs on the CPU")
-    return optional("driver", State.OK, "libcuda loads")
+    return optional("driver", State.OK, f"for CUDA {version or '?'}")
 
 
 def _device() -> tuple[Gpu | None, list[Finding]]:
@@ -54,16 +54,17 @@ def _onnxruntime_cuda(bundle: Bundle | None, driver: Finding) -> Finding:
     swap = "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
     if not version_of("onnxruntime-gpu"):
         return optional(subject, State.OPTIONAL, f"the CPU build is installed. To swap: {swap}")
-    if driver.state != State.OK or bundle is None:
+    if driver.state != State.OK:
         return optional(subject, State.OPTIONAL, "onnxruntime-gpu is installed, but there is no driver to run it")
+    if bundle is None:
+        return optional(subject, State.OPTIONAL, "onnxruntime-gpu is installed, but there is no model to try it with")
     from apcodec_deploy.backends.onnxruntime_cuda import open_cuda
 
     try:
         backend = open_cuda(bundle, index=BackendOptions().index)
         backend.close()
     except ApcodecError as error:
-        remedy = "its CUDA and cuDNN libraries come with pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        return optional(subject, State.BROKEN, f"{error}; {remedy}")
+        return optional(subject, State.BROKEN, str(error))
     return optional(subject, State.OK, f"onnxruntime-gpu {version_of('onnxruntime-gpu')}: {backend.reason}")
 
 
@@ -73,11 +74,10 @@ def _flavour(flavour: Flavour) -> Finding:
         return optional(flavour.name, State.OPTIONAL, f"{flavour.title} is not installed: {install}")
     try:
         found = flavour.load().title
-    except EngineError as error:
+    except ApcodecError as error:
         return optional(flavour.name, State.BROKEN, str(error))
     except Exception as error:  # a broken native library can raise anything
-        why = known_trouble(flavour.title, str(error)) or f"{flavour.title} does not load: {error}; reinstall it"
-        return optional(flavour.name, State.BROKEN, f"{why}: {install}")
+        return optional(flavour.name, State.BROKEN, f"{flavour.title} does not load: {error}; reinstall it: {install}")
     if trouble := trouble_of(flavour):
         return optional(flavour.name, State.BROKEN, f"{found}: {trouble}")
     return optional(flavour.name, State.OK, found)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from apcodec_deploy.errors import BackendError, EngineError, require
+from apcodec_deploy.errors import BackendError, EngineError, MissingDependencyError, require
 
 AUTO = "auto"
+_LIBRARY = re.compile(r"((?:lib)?nv(?:infer|onnxparser)[\w.]*): cannot open shared object file")
 _log = logging.getLogger(__name__)
 _loggers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -52,7 +54,15 @@ class Flavour:
             MissingDependencyError: It is not installed, or one of its libraries is missing.
             EngineError: It is too old.
         """
-        found = TensorRT(self, require(self.module, extra=self.name))
+        try:
+            found = TensorRT(self, require(self.module, extra=self.name))
+        except MissingDependencyError as error:
+            if not (library := _LIBRARY.search(str(error))):
+                raise
+            raise MissingDependencyError(
+                f"{self.title} has Python bindings and no libraries: {library[1]} is not found. Install it whole: pip "
+                f"install 'apcodec-deploy[{self.name}]'. Or name the folder of its libraries in LD_LIBRARY_PATH"
+            ) from error
         if tuple(int(part) for part in found.version.split(".")[:2]) < self.oldest:
             needed = ".".join(map(str, self.oldest))
             raise EngineError(

@@ -10,14 +10,10 @@ import re
 import subprocess
 import sys
 
-from apcodec_deploy.cuda.driver import driver_library, driver_version
+from apcodec_deploy.cuda.driver import driver_trouble
 from apcodec_deploy.engines.flavour import Flavour
-from apcodec_deploy.errors import DeviceError
 
 _RESOURCE = re.compile(r"libnvinfer_builder_resource[\w.]*|nvinfer_builder_resource[\w.]*\.dll")
-_LIBRARY = re.compile(r"((?:lib)?nvinfer\w*|(?:lib)?nvonnxparser\w*)[.\w]*: cannot open shared object file")
-_NO_DRIVER = re.compile(r"error:? 35\b|driver version is insufficient|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|error:? 803\b")
-_NO_GPU = re.compile(r"error:? 100\b|no CUDA-capable device")
 _SECONDS = 60.0
 _MARK = "apcodec-trial:"
 _TRIAL = f"""
@@ -48,23 +44,7 @@ def known_trouble(title: str, said: str) -> str | None:
             f"{title} has no {found[0]}, which builds engines for this GPU; engines that are built already run without "
             "it. Install TensorRT whole, with the builder resources of your GPU"
         )
-    if found := _LIBRARY.search(said):
-        return (
-            f"{title} has Python bindings and no libraries: {found[0]}. Install the libraries of the same version, or "
-            "name their folder in LD_LIBRARY_PATH"
-        )
-    if _NO_DRIVER.search(said):
-        try:
-            driver_library()
-        except DeviceError as error:
-            return f"{title} needs a GPU, and {error}"
-        return (
-            f"the NVIDIA driver is for CUDA {driver_version() or '?'}, too old for {title}; update the driver, or "
-            "install a TensorRT for that CUDA, like tensorrt-cu12"
-        )
-    if _NO_GPU.search(said):
-        return f"{title} sees no GPU; nvidia-smi should list one"
-    return None
+    return driver_trouble(title, said, instead="a TensorRT for that CUDA, like tensorrt-cu12")
 
 
 def trouble_of(flavour: Flavour) -> str | None:

@@ -75,7 +75,7 @@ def build_engines(
         OutputError: The engines cannot be written.
     """
     gpu, without = gpu_at_hand(options.device)
-    tensorrt = choose_flavour(options.flavour, gpu).load()
+    tensorrt = choose_flavour(options.flavour, gpu, without).load()
     identity = wanted_identity(bundle, options, tensorrt, gpu)
     path = place(bundle, options, identity)
     with _locked(path, say):

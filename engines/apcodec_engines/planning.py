@@ -57,8 +57,13 @@ def gpu_at_hand(index: int | None) -> tuple[Gpu | None, str]:
         return None, str(error)
 
 
-def choose_flavour(name: str, gpu: Gpu | None) -> Flavour:
+def choose_flavour(name: str, gpu: Gpu | None, without: str = "") -> Flavour:
     """The flavour that was asked for, or the one that can build here.
+
+    Args:
+        name: Which one, or ``auto``.
+        gpu: The GPU at hand.
+        without: Why there is none.
 
     Raises:
         EngineError: There is none of that name, TensorRT is asked for without a GPU, or none is installed.
@@ -66,7 +71,9 @@ def choose_flavour(name: str, gpu: Gpu | None) -> Flavour:
     if name != AUTO:
         flavour = flavour_named(name)
         if flavour.name == "tensorrt" and gpu is None:
-            raise EngineError("TensorRT tunes engines on the GPU that runs them, and there is none; --flavour rtx")
+            raise EngineError(
+                f"TensorRT tunes engines on the GPU that runs them: {without or 'there is none'}; --flavour rtx"
+            )
         return flavour
     for flavour in FLAVOURS.values():
         ahead = flavour.name == "rtx"
@@ -74,8 +81,9 @@ def choose_flavour(name: str, gpu: Gpu | None) -> Flavour:
         if suits and flavour.installed:
             return flavour
     here = f"on {gpu.name} (compute capability {gpu.compute_capability})" if gpu else "without a GPU"
+    why = f" ({without})" if without else ""
     raise EngineError(
-        f"no TensorRT that can build {here} is installed. GPUs of compute capability "
+        f"no TensorRT that can build {here} is installed{why}. GPUs of compute capability "
         f"{', '.join(COMPUTE_CAPABILITIES)}: pip install 'apcodec-deploy[rtx]'; others: 'apcodec-deploy[tensorrt]'"
     )
 

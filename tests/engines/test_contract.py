@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tensorrt_stubs import tensorrt_stubs
 
 import apcodec_deploy
 import apcodec_engines
@@ -25,22 +25,6 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine != "x86_64",
     reason="the bindings have wheels for Linux on x86-64",
 )
-
-SYMBOLS = {
-    "libnvinfer.so.11": [
-        "createInferBuilder_INTERNAL",
-        "createInferRefitter_INTERNAL",
-        "createInferRuntime_INTERNAL",
-        "getBuilderPluginRegistry",
-        "getPluginRegistry",
-    ],
-    "libnvonnxparser.so.11": [
-        "createNvOnnxParserRefitter_INTERNAL",
-        "createNvOnnxParser_INTERNAL",
-        "getNvOnnxParserVersion",
-    ],
-    "libnvinfer_plugin.so.11": ["initLibNvInferPlugins"],
-}
 
 BOTH = [
     "__version__",
@@ -150,15 +134,7 @@ def ask(module: str, environment: dict[str, str]) -> dict[str, bool]:
 @pytest.fixture(scope="module")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Libraries in which every function that the bindings look for returns 0."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    assert compiler, "the stubs need a C compiler: apt-get install gcc"
-    directory = tmp_path_factory.mktemp("stubs")
-    for library, symbols in SYMBOLS.items():
-        source = directory / f"{library}.c"
-        source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
-        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", directory / library, source]
-        subprocess.run(command, check=True)
-    return directory
+    return tensorrt_stubs(tmp_path_factory.mktemp("stubs"))
 
 
 def test_tensorrt_has_every_name(stubs: Path) -> None:

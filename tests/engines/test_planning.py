@@ -55,21 +55,21 @@ def test_auto_takes_what_can_build_for_here(
             L4,
             r"can build on NVIDIA L4 \(compute capability 8\.9\) is installed.*apcodec-deploy\[rtx\].*\[tensorrt\]",
         ),
-        (("tensorrt",), None, "can build without a GPU is installed"),
+        (("tensorrt",), None, r"can build without a GPU is installed \(no pycuda\)"),
         (("rtx",), H200, "can build on NVIDIA H200"),
     ],
 )
 def test_auto_says_what_to_install(installed: Any, names: tuple[str, ...], gpu: Gpu | None, words: str) -> None:
     installed(*names)
     with pytest.raises(EngineError, match=words):
-        choose_flavour("auto", gpu)
+        choose_flavour("auto", gpu, "" if gpu else "no pycuda")
 
 
 def test_a_flavour_that_is_asked_for_is_taken_or_refused() -> None:
     assert choose_flavour("rtx", H200).name == "rtx"
     assert choose_flavour("tensorrt", H200).name == "tensorrt"
-    with pytest.raises(EngineError, match="TensorRT tunes engines on the GPU that runs them, and there is none"):
-        choose_flavour("tensorrt", None)
+    with pytest.raises(EngineError, match="TensorRT tunes engines on the GPU that runs them: no driver; --flavour rtx"):
+        choose_flavour("tensorrt", None, "no driver")
     with pytest.raises(EngineError, match="no TensorRT flavour is called 'trt'"):
         choose_flavour("trt", None)
 

@@ -6,6 +6,7 @@ CUDA graphs by their number, an arena with a limit. What is not: speed, cuDNN, T
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,12 +32,14 @@ class Faults:
     Attributes:
         graphs: Sessions cannot be loaded for recording.
         provider: The provider's library does not load, which ONNX Runtime only logs.
+        driver: What CUDA says of the driver, when a session is made.
         most_rows: Runs of more have no memory.
         corrupt: Changes what a graph gives.
     """
 
     graphs: bool = False
     provider: bool = False
+    driver: str | None = None
     most_rows: int | None = None
     corrupt: Callable[[dict[str, Any]], None] | None = None
 
@@ -87,6 +90,8 @@ class Session:
         if unknown := options.keys() - _KNOWN:
             raise RuntimeError(f"unknown provider option {unknown}")
         self.module, self.options, self.index = module, options, int(options["device_id"])
+        if module.faults.driver:
+            raise RuntimeError(f'Failed to parse provider option "device_id": {module.faults.driver} ; GPU=-1')
         self.records = options.get("enable_cuda_graph") == "1"
         if self.records and module.faults.graphs:
             raise RuntimeError("This session cannot use the graph capture feature as requested by the user")
@@ -180,11 +185,17 @@ class OnnxRuntime:
     def get_available_providers(self) -> list[str]:
         return [CUDA, "CPUExecutionProvider"]
 
-    def InferenceSession(self, data: bytes, options: Any, providers: list[Any]) -> Any:
+    def InferenceSession(self, data: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> Any:
         (first, *_) = providers
         name, values = first if isinstance(first, tuple) else (first, {})
         if name != CUDA:
             return real.InferenceSession(data, options, providers=providers)
-        session = Session(self, data, values)
+        try:
+            session = Session(self, data, values)
+        except RuntimeError as error:
+            if not enable_fallback:
+                raise
+            sys.stdout.write(f"EP Error {error} when using {providers}\n")  # as ONNX Runtime 1.31 does
+            return real.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         self.sessions.append(session)
         return session

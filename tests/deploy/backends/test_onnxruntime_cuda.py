@@ -24,6 +24,7 @@ from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.backends.onnxruntime_cuda import CudaBackend, open_cuda
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
+from apcodec_deploy.cuda import driver
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.errors import BackendError, MissingDependencyError
 
@@ -217,10 +218,25 @@ def test_without_pycuda_it_runs_graph_by_graph_and_says_so(card: Card, monkeypat
     )
 
 
-def test_a_provider_that_does_not_load_is_an_error(card: Card) -> None:
+def test_a_provider_that_does_not_load_is_an_error(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     card.ort.faults.provider = True
-    with pytest.raises(BackendError, match=r"CUDAExecutionProvider did not load, .* on CPUExecutionProvider"):
+    monkeypatch.setattr(by_graph, "cuda_trouble", lambda: "libcublasLt.so.13: cannot open shared object file")
+    with pytest.raises(
+        BackendError, match=r"did not load, .* on CPUExecutionProvider: libcublasLt\.so\.13: cannot open"
+    ):
         open_cuda(Bundle.embedded())
+
+
+def test_a_driver_that_is_too_old_is_told_and_nothing_is_printed(
+    card: Card, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(driver, "driver_version", lambda: "12.2")
+    card.ort.faults.driver = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+    with pytest.raises(
+        BackendError, match=r"driver is for CUDA 12\.2, too old for ONNX Runtime; .* onnxruntime-gpu for"
+    ):
+        open_cuda(Bundle.embedded())
+    assert capsys.readouterr().out == ""
 
 
 def test_the_device_tells_its_time(monkeypatch: pytest.MonkeyPatch, rows: Callable[..., NDArray[np.float32]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from gpu_simulator.streams import Misuse, VirtualClock
 
 from apcodec_deploy.cuda import driver as library
 from apcodec_deploy.cuda.device import Part
-from apcodec_deploy.cuda.driver import driver_library
+from apcodec_deploy.cuda.driver import driver_library, driver_trouble
 from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice, pycuda_device
 from apcodec_deploy.errors import DeviceError, MissingDependencyError
@@ -28,6 +29,26 @@ def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         driver_library()
     with pytest.raises(DeviceError, match="no NVIDIA driver is installed here"):
         open_device()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "CUDA failure 35: CUDA driver version is insufficient",
+            "driver is for CUDA 12.2, too old for It; .* install one",
+        ),
+        ("CUDA failure 36: API call is not supported", "driver is for CUDA 12.2, too old for It"),
+        ("CUDA initialization failure with error: 803", "does not fit its kernel module; restart the machine"),
+        ("CUDA failure 100: no CUDA-capable device is detected", "It sees no GPU"),
+    ],
+)
+def test_what_cuda_says_of_a_driver_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    monkeypatch.setattr(library, "driver_version", lambda: "12.2")
+    assert re.search(told, driver_trouble("It", said, instead="one") or "")
+    assert driver_trouble("It", "layer 35 has error 3 of 100", instead="one") is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from gpu_simulator.cuda import Cuda
@@ -43,6 +44,18 @@ def test_a_flavour_that_is_not_there_names_the_extra() -> None:
     assert not absent.installed
     with pytest.raises(MissingDependencyError, match=r"pip install 'apcodec-deploy\[tensorrt\]'"):
         absent.load()
+
+
+def test_bindings_without_their_libraries_say_which_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    why = "libnvinfer.so.10: cannot open shared object file: No such file or directory"
+    (tmp_path / "bare_bindings.py").write_text(f"raise ImportError({why!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bare = Flavour(name="tensorrt", title="TensorRT", module="bare_bindings", oldest=(10, 6))
+    assert bare.installed
+    with pytest.raises(
+        MissingDependencyError, match=r"no libraries: libnvinfer\.so\.10 is not found.* LD_LIBRARY_PATH"
+    ):
+        bare.load()
 
 
 @pytest.mark.parametrize(

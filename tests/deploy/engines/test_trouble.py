@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from apcodec_deploy.cuda import driver
 from apcodec_deploy.engines import trouble
 from apcodec_deploy.engines.flavour import FLAVOURS
 from apcodec_deploy.engines.trouble import known_trouble, trouble_of
@@ -22,22 +23,20 @@ REFUSED = "did not make a builder: factory function returned nullptr; CUDA initi
 LACKING = (
     "Unable to load library: libnvinfer_builder_resource_sm90.so.10.15.1: cannot open shared object file: No such file"
 )
-BARE = "tensorrt cannot be imported (libnvinfer.so.10: cannot open shared object file: No such file or directory)"
 
 
 def without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise DeviceError("no NVIDIA driver is installed here")
 
-    monkeypatch.setattr(trouble, "driver_library", none)
+    monkeypatch.setattr(driver, "driver_library", none)
 
 
 @pytest.mark.parametrize("said", [ABORTED, REFUSED])
 def test_no_driver_and_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     without_driver(monkeypatch)
     assert known_trouble("TensorRT", said) == "TensorRT needs a GPU, and no NVIDIA driver is installed here"
-    monkeypatch.setattr(trouble, "driver_library", lambda: object())
-    monkeypatch.setattr(trouble, "driver_version", lambda: "12.2")
+    monkeypatch.setattr(driver, "driver_version", lambda: "12.2")
     assert "the NVIDIA driver is for CUDA 12.2, too old for TensorRT; update" in str(known_trouble("TensorRT", said))
 
 
@@ -45,12 +44,6 @@ def test_libraries_without_what_builds_for_this_gpu() -> None:
     found = str(known_trouble("TensorRT", LACKING))
     assert found.startswith("TensorRT has no libnvinfer_builder_resource_sm90.so.10.15.1, which builds engines for")
     assert "engines that are built already run without it" in found
-
-
-def test_bindings_without_libraries() -> None:
-    found = str(known_trouble("TensorRT", BARE))
-    assert "Python bindings and no libraries: libnvinfer.so.10: cannot open shared object file" in found
-    assert "LD_LIBRARY_PATH" in found
 
 
 def test_no_gpu_and_what_nobody_knows() -> None:

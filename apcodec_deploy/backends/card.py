@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.errors import BackendError
+from apcodec_deploy.families import DECODE, ENCODE, STREAM_GRAPHS
 
 TF32_VARIABLE = "APCODEC_TF32"
 """Environment variable: ``1`` lets a GPU round the factors of float32 products to 10 bits, which changes codes."""
@@ -18,10 +20,11 @@ _PUSHED = (1, 4, 16, 64, 256)
 UNKNOWN_CARD_BATCH = 16
 """Where nothing here can ask the card for its memory."""
 _SHARE = 0.6
-"""Of the memory that is free: the rest is for who shares the card, and for what a library takes without asking."""
+"""Of the memory that is free: the rest is for what goes from graph to graph, for who shares the card, and for what a
+library takes without asking."""
 _FLOAT_BYTES = 4
-_LIVE = 6
-"""Tensors of a network's widest layer that are there at a time."""
+_MARGIN = 1.5
+"""Of what tensors take: an arena has gaps, and convolutions need some room to work in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +33,13 @@ class CardUse:
 
     Attributes:
         batch: Windows at a time.
-        arena: Bytes that the sessions of one direction may take; both directions stay loaded.
+        limits: Bytes of the card that the session of each graph may take; all graphs stay loaded.
         tf32: Whether float32 products may round.
         graphs: Whether calls of the usual shapes are recorded as CUDA graphs.
     """
 
     batch: int
-    arena: int
+    limits: Mapping[str, int]
     tf32: bool = False
     graphs: bool = True
 
@@ -51,14 +54,16 @@ class CardUse:
         Raises:
             BackendError: ``APCODEC_TF32`` is neither 0 nor 1.
         """
-        arena = int(_SHARE * free) // len(bundle.spec.chains)
-        fitting = max(1, min(_MOST_BATCH, arena // window_bytes(bundle)))
-        return cls(batch=1 << (fitting.bit_length() - 1), arena=arena, tf32=tf32_wanted())
+        weights, window = _weights(bundle), window_bytes(bundle)
+        room, each = max(0, int(_SHARE * free) - sum(weights.values())), sum(window.values())
+        fitting = max(1, min(_MOST_BATCH, room // each))
+        limits = {name: weights[name] + room * held // each for name, held in window.items()}
+        return cls(batch=1 << (fitting.bit_length() - 1), limits=limits, tf32=tf32_wanted())
 
     @property
     def halved(self) -> CardUse:
         """For a card that had less memory than was thought."""
-        return CardUse(batch=max(1, self.batch // 2), arena=self.arena, tf32=self.tf32, graphs=self.graphs)
+        return replace(self, batch=max(1, self.batch // 2))
 
     def profile(self, bundle: Bundle) -> Profile:
         """The batches and lengths that come in one go, of which the usual ones are recorded.
@@ -72,12 +77,13 @@ class CardUse:
         shapes += [Shapes(Range(1, count, count), lengths) for count in sorted({1, self.batch})]
         return Profile(name="onnxruntime", shapes=tuple(shapes), cuda_graphs=self.graphs)
 
-    def session_options(self, index: int, stream: int) -> dict[str, str]:
-        """Options of ONNX Runtime's CUDA provider, for each session.
+    def session_options(self, name: str, index: int, stream: int) -> dict[str, str]:
+        """Options of ONNX Runtime's CUDA provider for the session of a graph.
 
-        Each session has an arena of its own under this limit, since a recorded graph holds the addresses of its
-        session's arena, which another session's weights must never get. Nearly all is the network's; the transforms
-        take little.
+        Each session has an arena of its own, and all limits together are what the model may take. ONNX Runtime can also
+        share one arena among all sessions of a process (``create_and_register_allocator_v2``). Recorded graphs forbid
+        that: they hold addresses that the arena counts as free, and gives to the weights of a session that is loaded
+        later. From Python such an arena can be registered, and not given back when a model is closed.
         """
         return {
             **provider_options(index, tf32=self.tf32),
@@ -85,7 +91,7 @@ class CardUse:
             "do_copy_in_default_stream": "0",
             "enable_cuda_graph": str(int(self.graphs)),
             "arena_extend_strategy": "kSameAsRequested",
-            "gpu_mem_limit": str(max(1, self.arena)),
+            "gpu_mem_limit": str(max(1, self.limits[name])),
         }
 
     def __str__(self) -> str:
@@ -116,13 +122,35 @@ def tf32_wanted() -> bool:
     return held == "1"
 
 
-def window_bytes(bundle: Bundle) -> int:
-    """About what a window takes on the card while it is computed: four spectra, some tensors of the widest layer."""
+def window_bytes(bundle: Bundle) -> dict[str, int]:
+    """About what a window takes in the session of each graph while it is computed, what goes in and out left out.
+
+    The numbers of tensors that are there at a time are counted on exported graphs; a test counts them again.
+    """
     spec = bundle.spec
-    frames = spec.layout().length * spec.ratio
     network = bundle.manifest.get("network")
-    widest = max([2 * spec.bins, *(value for key, value in _numbers(network) if key.endswith(("dim", "channels")))])
-    return frames * (4 * spec.bins + _LIVE * widest) * _FLOAT_BYTES
+    widest = max([0, *(value for key, value in _numbers(network) if key.endswith(("dim", "channels")))])
+    scores = spec.codebook_size / spec.ratio
+    held = {
+        "stft": 8 * spec.bins,
+        "encoder": 3 * widest,
+        "quantizer": 3 * scores,
+        "dequantizer": scores,
+        "decoder": max(6 * spec.bins, 3 * widest),
+        "istft": 2 * spec.bins,
+    }
+    # A graph of a whole direction may hold what its parts would.
+    held |= {
+        whole: sum(held[name] for name in parts) for whole, parts in zip(STREAM_GRAPHS, (ENCODE, DECODE), strict=True)
+    }
+    frames = spec.layout().length * spec.ratio
+    return {name: int(_MARGIN * held[name] * frames * _FLOAT_BYTES) for name in spec.graphs}
+
+
+def _weights(bundle: Bundle) -> dict[str, int]:
+    """Bytes of each graph's weights, by its float32 file; that one is missing is told where it is loaded."""
+    files = {name: bundle.path / bundle.graph_key(name)[0] for name in bundle.spec.graphs}
+    return {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
 
 
 def _numbers(network: object) -> list[tuple[str, int]]:

@@ -127,11 +127,11 @@ class CudaBackend(PipelinedBackend):
         index = self._device.gpu.index
         stream = self._queues().compute.handle
         try:
-            held = self._loaded(name, self._use.session_options(index, stream))
+            held = self._loaded(name, self._use.session_options(name, index, stream))
         except BundleError as error:
             if not self._use.graphs:
                 raise
-            held = self._loaded(name, replace(self._use, graphs=False).session_options(index, stream))
+            held = self._loaded(name, replace(self._use, graphs=False).session_options(name, index, stream))
             _log.warning("CUDA graphs are off, calls go one by one: %s", error)
             self._take(replace(self._use, graphs=False))
         return Session(held, bindings, self._profile, index, graphs=self._use.graphs)

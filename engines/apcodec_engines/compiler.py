@@ -203,7 +203,8 @@ def main() -> int:
 
 def _end_with_parent() -> None:
     """End when the other side of stdin is gone, however it went: nobody would want the engine."""
-    sys.stdin.read()
+    while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock would be held when the process ends
+        pass
     os._exit(1)
 
 

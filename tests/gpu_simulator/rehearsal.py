@@ -1,4 +1,4 @@
-"""A part of an acceptance with stand-ins for the GPU: ``python -m gpu_simulator.rehearsal PART FOLDER``.
+"""A part of an acceptance with stand-ins for the GPU: ``python -m gpu_simulator.rehearsal PART FOLDER WHERE``.
 
 Stand-ins: the driver's library, ``pycuda``, ONNX Runtime's CUDA provider, TensorRT's runtime, and its builder, whose
 engines are the graphs. PyTorch runs on the CPU. All else is what runs on a card.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from apcodec_benchmarks.acceptance.journal import found_in
+from apcodec_benchmarks.acceptance.journal import Journal, found_in
 from apcodec_benchmarks.acceptance.parts import Scale
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.measurements import Case, Distribution
@@ -73,9 +73,9 @@ class Ceilings:
         return asdict(self)
 
     @classmethod
-    def of(cls, journal_folder: Any) -> Ceilings | None:
-        """What the part ``device`` found in this folder; None where it did not come so far."""
-        held = found_in(journal_folder, "device").get("facts", {}).get(FACT)
+    def of(cls, journal: Journal) -> Ceilings | None:
+        """What the part ``device`` of the same run found; None where it did not come so far."""
+        held = found_in(journal.folder, "device", journal.where).get("facts", {}).get(FACT)
         return cls(**held) if held else None
 
 

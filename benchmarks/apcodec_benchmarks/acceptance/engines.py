@@ -120,4 +120,4 @@ def _timed(journal: Journal, what: str, bundle: Bundle, stored: StoredSet, scale
         backend = _opened(stored, bundle, scale, profile=replace(profile, cuda_graphs=graphs))
         with closing(contender_of(bundle, backend, scale)) as contender:
             subject = subject_of(f"{what}{', CUDA graphs' if graphs else ''}", contender)
-            measure(journal, subject, scale, Ceilings.of(journal.folder))
+            measure(journal, subject, scale, Ceilings.of(journal))

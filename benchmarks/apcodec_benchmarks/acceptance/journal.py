@@ -18,11 +18,18 @@ RUNNING, PASSED, FAILED, ENDED, LEFT_OUT = "running", "passed", "failed", "ended
 class Journal:
     """The findings of one part: ``checks`` that pass or fail, ``facts``, and ``figures`` of speed."""
 
-    def __init__(self, folder: Path, part: str) -> None:
-        """Begin an empty one, which replaces an older one of the part."""
-        self.folder = folder
+    def __init__(self, folder: Path, part: str, where: str = "") -> None:
+        """Begin an empty one, which replaces an older one of the part.
+
+        Args:
+            folder: Of the whole run.
+            part: Whose.
+            where: The cards, or that it is a rehearsal: findings of different places are never put together.
+        """
+        self.folder, self.where = folder, where
         self._file = folder / f"{part}.json"
-        self._held: dict[str, Any] = {"part": part, "status": RUNNING, "checks": [], "facts": {}, "figures": []}
+        self._held: dict[str, Any] = {"part": part, "where": where, "status": RUNNING}
+        self._held |= {"checks": [], "facts": {}, "figures": []}
         self._write()
 
     def check(self, what: str, passed: bool, detail: str = "") -> None:
@@ -93,10 +100,10 @@ class Journal:
             temporary.write_text(json.dumps(self._held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def found_in(folder: Path, part: str) -> dict[str, Any]:
-    """What a part has found so far; nothing where there is none, or a damaged one."""
+def found_in(folder: Path, part: str, where: str) -> dict[str, Any]:
+    """What a part has found so far in a place; nothing where there is none, a damaged one, or that of another place."""
     try:
         held = json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return held if isinstance(held, dict) and held.get("where") == where else {}

@@ -43,7 +43,7 @@ def on_onnxruntime(journal: Journal, scale: Scale) -> None:
 
 def on_others(journal: Journal, scale: Scale) -> None:
     """The same model in PyTorch, and other codecs, by the same clock."""
-    ceilings = Ceilings.of(journal.folder)
+    ceilings = Ceilings.of(journal)
     for precision in scale.precisions:
         for entry in entries_named(scale.others):
             what = f"{entry.name} {precision}"
@@ -83,7 +83,7 @@ def time_ours(journal: Journal, scale: Scale, what: str, precision: str) -> None
     options = BackendOptions(name="onnxruntime", device=scale.device, precision=precision, unproven=True)
     with closing(contender_of(bundle, create(bundle, options), scale)) as contender:
         journal.fact(f"{what}: how it runs", contender.codec.backend.reason)
-        measure(journal, subject_of(what, contender), scale, Ceilings.of(journal.folder))
+        measure(journal, subject_of(what, contender), scale, Ceilings.of(journal))
 
 
 def contender_of(bundle: Bundle, backend: Backend, scale: Scale) -> ApcodecContender:

@@ -50,7 +50,7 @@ PARTS = (
         name="device",
         title="device layer, events, CUDA graphs, ceilings of the card, transforms against the CPU",
         seconds=20,
-        limit=60,
+        limit=120,
         function=f"{_HERE}.device:run",
     ),
     Part(

@@ -1,9 +1,11 @@
-"""The process of one part: ``python -m apcodec_benchmarks.acceptance.process PART FOLDER``."""
+"""The process of one part: ``python -m apcodec_benchmarks.acceptance.process PART FOLDER WHERE``."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from apcodec_benchmarks.acceptance.journal import Journal
@@ -13,14 +15,22 @@ from apcodec_deploy.engines.store import CACHE_VARIABLE
 
 def main(scale: Scale = REAL) -> int:
     """Run it; exit 0 if all of its checks passed, else 1."""
-    name, folder = sys.argv[1], Path(sys.argv[2])
+    name, folder, where = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     (part,) = parts_named([name])
     # Engines of an acceptance stay among themselves, and nothing passes by because it was skipped.
     os.environ |= {CACHE_VARIABLE: str(folder / "engines"), "APCODEC_REQUIRE_GPU": "1"}
-    journal = Journal(folder, name)
+    journal = Journal(folder, name, where)
     with journal.guarded(name):
         part.load()(journal, scale)
     return 0 if journal.end() else 1
+
+
+def _end_with_parent() -> None:
+    """End with all that was started here when the other side of stdin is gone: then nobody waits for the card."""
+    while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock would be held when the process ends
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,6 @@ def test_the_longest_of_all_is_what_limits(need: Need, precision: str, share: fl
 
 
 def test_they_are_measured_once_and_read_by_later_parts(tmp_path: Path) -> None:
-    assert Ceilings.of(tmp_path) is None
-    Journal(tmp_path, "device").fact(FACT, CARD.to_dict())
-    assert Ceilings.of(tmp_path) == CARD
+    Journal(tmp_path, "device", "an H100").fact(FACT, CARD.to_dict())
+    assert Ceilings.of(Journal(tmp_path, "onnxruntime", "an H100")) == CARD
+    assert Ceilings.of(Journal(tmp_path, "onnxruntime", "an H200")) is None

@@ -27,6 +27,7 @@ from apcodec_deploy.codec import Codec
 from apcodec_deploy.cuda import driver
 from apcodec_deploy.cuda.pycuda_device import PycudaDevice
 from apcodec_deploy.errors import BackendError, MissingDependencyError
+from apcodec_deploy.families import ALL_GRAPHS
 
 WINDOW = Bundle.embedded().spec.layout().length
 FULL = Bundle.embedded().spec.samples_range(WINDOW)[1]
@@ -44,7 +45,7 @@ class Card:
         patch.setattr(module, "open_device", lambda index: self.device)
 
     def backend(self, batch: int = 4, bundle: Bundle | None = None, **options: Any) -> CudaBackend:
-        use = CardUse(batch=batch, arena=1 << 30)
+        use = CardUse(batch=batch, limits=dict.fromkeys(ALL_GRAPHS, 1 << 30))
         settings = {"precision": "float32", "threads": 1, "reason": "asked for", "use": use, **options}
         bundle = bundle or Bundle.embedded()
         return CudaBackend(bundle, self.device, beyond=lambda: OnnxRuntimeBackend(bundle, threads=1), **settings)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -28,25 +29,31 @@ def checkout(tmp_path: Path) -> Path:
     return made
 
 
-def wheel(folder: Path, name: str) -> None:
-    """A wheel of one package that knows its version."""
+def wheel(folder: Path, name: str, tag: str = "py3-none-any", more: dict[str, str] | None = None) -> None:
+    """A wheel of one package that knows its version, and what more is in it."""
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}/__init__.py": "__version__ = '10.6.0'\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
         f"{info}/RECORD": "",
+        **(more or {}),
     }
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as file:
+    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as file:
         for path, text in files.items():
             file.writestr(path, text)
 
 
-def run(checkout: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(checkout: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     command = ["sh", checkout / "scripts" / "gpu", *map(str, arguments)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return subprocess.run(
-        command, env=environment | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False
+        command,
+        env=environment | {"PYTHON": sys.executable, **variables},
+        cwd=checkout.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -66,6 +73,50 @@ def test_wheels_files_beside_them_and_libraries_become_an_environment(checkout: 
         asked, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
     )
     assert answer.stdout == "10.6.0\n"
+    (site / "kept").touch()
+    run(checkout, "--offline", wheels, "--help")
+    assert (site / "kept").exists()
+    (wheels / "site" / "another").touch()
+    run(checkout, "--help", f"--offline={wheels}")  # anywhere among the options
+    assert not (site / "kept").exists()
+    assert (site / "another").exists()
+
+
+def test_of_the_wheels_of_several_pythons_the_one_that_fits_is_taken(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    wheel(tmp_path / "wheels", "codec", "cp39-none-any", {"codec/old.py": ""})
+    wheel(tmp_path / "wheels", "codec")
+    ran = run(checkout, "--offline", "wheels", "--help")  # from where it is called
+    assert ran.returncode == 0, ran.stderr
+    assert not (checkout / "gpu-results" / "site" / "codec" / "old.py").exists()
+    wheel(tmp_path / "wheels", "foreign", "cp39-none-any")
+    ran = run(checkout, "--offline", "wheels", "--help")
+    assert ran.returncode == 2
+    assert "scripts/gpu: '" in ran.stderr and "could not be set up for Python 3." in ran.stderr
+
+
+def test_libraries_of_wheels_come_after_those_of_the_folder(checkout: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "nvidia_cublas", more={"nvidia/cu13/lib/libcublas.so.13": ""})
+    (checkout / "benchmarks").unlink()
+    package = checkout / "benchmarks" / "apcodec_benchmarks"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "acceptance.py").write_text("import os; print(os.environ['LD_LIBRARY_PATH'])\n")
+    ran = run(checkout, "--offline", wheels, LD_LIBRARY_PATH="/mine")
+    first, second, *_, last = ran.stdout.strip().split(":")
+    assert (first, last) == (f"{wheels}/lib", "/mine")
+    assert second == f"{checkout}/gpu-results/site/nvidia/cu13/lib"
+
+
+def test_a_bare_python_is_told_what_it_lacks(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False)
+    ran = run(checkout, "--offline", "wheels", PYTHON=str(bare / "bin" / "python"))
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("nothing can run: this Python has no numpy, onnxruntime, ")
 
 
 def test_a_folder_that_is_not_there_is_told(checkout: Path) -> None:

@@ -54,12 +54,13 @@ def _machine(result: Mapping[str, Any]) -> str:
     """The card, its driver and clocks, the versions, and the date."""
     held = result["environment"]
     cards = [", ".join(f"{name} {value}" for name, value in card.items()) for card in held["gpus"]] or ["no GPU"]
-    wanted = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "torch", "transformers", "pycuda")
+    tensorrt = ("tensorrt", "tensorrt_cu12_bindings", "tensorrt_cu13_bindings")
+    wanted = ("onnxruntime", "onnxruntime-gpu", *tensorrt, "torch", "transformers", "pycuda")
     versions = [f"{name} {held['packages'][name]}" for name in wanted if name in held["packages"]]
     words = [
         *cards,
         ", ".join(versions),
-        f"apcodec-deploy {held['apcodec-deploy']} at {held['revision']}",
+        f"apcodec-deploy {held['apcodec-deploy']}" + (f" at {held['revision']}" if held["revision"] else ""),
         result["made"][:10],
     ]
     rehearsed = "REHEARSAL, no figure means anything. " if result["rehearsed"] else ""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
+from apcodec_deploy.cli.signals import Signals
 from apcodec_deploy.errors import ReaderGoneError
 from apcodec_deploy.transcoding.desk import Stopped
 from apcodec_deploy.transcoding.watch import Watch
@@ -91,8 +92,9 @@ class Feed:
         if self._output is not None:
             waiting.register(self._output, 0)
         # With a timeout, since a signal that comes just before a system call does not end that.
+        Signals.raise_again()
         while not (happened := dict(waiting.poll(1000 * _LOOK_SECONDS))):
-            pass
+            Signals.raise_again()
         if self._reader_gone in happened:
             return False
         if self._output in happened:
@@ -135,6 +137,7 @@ def aside(work: Callable[[Watch], Result], feed: Feed | None = None) -> Result:
         if feed is not None:
             feed.run()
         while worker.is_alive():  # with a timeout, without which no signal is heard on Windows
+            Signals.raise_again()
             worker.join(_LOOK_SECONDS)
     except BaseException:
         stopping.set()

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import ClassVar
 
 import typer
 
@@ -21,15 +22,28 @@ READER_GONE = 128 + 13
 class Signals:
     """Raises ``KeyboardInterrupt`` for every signal that asks for the end, and remembers the first one."""
 
+    _listening: ClassVar[Signals | None] = None
+
     def __init__(self) -> None:
         self._first: int | None = None
 
     def listen(self) -> None:
         """Listen from now on. What is ignored stays so, as SIGHUP under ``nohup``, and SIGINT behind ``&``."""
+        Signals._listening = self
         for name in _ENDING:
             number = getattr(signal, name, None)  # Windows lacks one
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._hear)
+
+    @classmethod
+    def raise_again(cls) -> None:
+        """For a main thread that waits: a signal was heard before, and what was being imported then lost its exception.
+
+        Raises:
+            KeyboardInterrupt: So it is.
+        """
+        if cls._listening is not None and cls._listening._first is not None:
+            raise KeyboardInterrupt
 
     def exit_code(self, code: int) -> int:
         """The exit code of a command that ended with ``code``: 128 and the signal's number where one ended it."""

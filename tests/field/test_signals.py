@@ -175,6 +175,32 @@ def test_an_interrupt_does_not_make_half_a_stream_whole() -> None:
     assert (ran.returncode, ran.stdout) == (0, "[b'half']\n"), ran.stderr
 
 
+LOST = """
+import os, signal, sys, threading
+from apcodec_deploy.cli.aside import Feed, aside
+from apcodec_deploy.cli.signals import Signals
+
+Signals().listen()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    pass
+feed = Feed(os.pipe()[0]) if sys.argv[1] == "fed" else None
+wait = threading.Event().wait if feed is None else lambda: list(feed.blocks())
+try:
+    aside(lambda watch: wait(), feed)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.parametrize("how", ["fed", "alone"])
+def test_a_signal_whose_exception_was_lost_is_heard_all_the_same(how: str) -> None:
+    """Packages that are being imported catch what they do not know."""
+    ran = subprocess.run([sys.executable, "-c", LOST, how], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "heard\n"), ran.stderr
+
+
 def test_work_that_ends_early_ends_its_feed() -> None:
     """An error in what has come is told while the producer is silent."""
     source, silent = os.pipe()

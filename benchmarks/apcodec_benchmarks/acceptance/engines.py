@@ -23,6 +23,7 @@ from apcodec_deploy.cuda.opening import open_device
 from apcodec_deploy.engines.flavour import FLAVOURS, flavour_named
 from apcodec_deploy.engines.manifest import FUSED, Target
 from apcodec_deploy.engines.store import StoredSet
+from apcodec_deploy.engines.trouble import trouble_of
 from apcodec_deploy.errors import EngineError
 
 
@@ -33,6 +34,9 @@ def run(journal: Journal, scale: Scale) -> None:
         journal.fact("TensorRT", "not installed")
         return
     journal.fact("TensorRT", flavour.load().version)
+    if trouble := trouble_of(flavour):  # once, and not for every engine
+        journal.check("TensorRT makes a builder", False, trouble)
+        return
     demo, timed = Bundle.embedded(), Bundle.open(path_of(journal.folder, scale))
     for precision in scale.precisions:
         for profile in scale.profiles:

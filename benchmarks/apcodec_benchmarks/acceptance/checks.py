@@ -10,7 +10,8 @@ from apcodec_benchmarks.acceptance.parts import Scale
 
 ROOT = Path(__file__).parents[3]
 """The checkout: the tests are in no wheel."""
-TESTS = ROOT / "tests" / "gpu"
+TESTS, CLIPS = ROOT / "tests" / "gpu", ROOT / "examples"
+"""The tests, and the clips that they use."""
 
 
 class _Listener:

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from apcodec_benchmarks.acceptance.checks import TESTS
+from apcodec_benchmarks.acceptance.checks import CLIPS, TESTS
 from apcodec_benchmarks.acceptance.needs import NEEDS, absent
 from apcodec_benchmarks.acceptance.parts import Part
 from apcodec_benchmarks.environment import gpus
@@ -57,8 +57,10 @@ def lacking(parts: Sequence[Part], *, card: bool = True) -> dict[str, list[str]]
         lacks = [missing[name] for name in wanted[part.name] if name in missing]
         if part.name in ("tensorrt", "streams", "training") and not entry_points(group=GROUP):
             lacks.append("installed apcodec-deploy, whose commands are found by its metadata")
-        if "pytest" in wanted[part.name] and not TESTS.is_dir():
-            lacks.append(f"{TESTS} (a checkout, or the source distribution)")
+        if "pytest" in wanted[part.name]:
+            lacks += [
+                f"{each} (a checkout, or the source distribution)" for each in (TESTS, CLIPS) if not each.is_dir()
+            ]
         if card and part.name != "model":
             lacks += driver or ([] if lacks else _builds(part))
         if lacks:

@@ -101,6 +101,13 @@ def test_the_cpu_build_of_onnx_runtime_is_found_out_in_a_process_of_its_own() ->
     assert provider_trouble.__wrapped__() == "ONNX Runtime built for CUDA"
 
 
+def test_a_checkout_without_the_clips_of_the_tests_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without(monkeypatch)
+    monkeypatch.setattr(readiness, "CLIPS", tmp_path / "examples")
+    wanted = [f"{tmp_path / 'examples'} (a checkout, or the source distribution)"]
+    assert lacking(PARTS) == {"device": wanted, "onnxruntime": wanted, "tensorrt": wanted}
+
+
 def test_what_is_wrong_with_tensorrt_is_told_before_it_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without(monkeypatch)
     monkeypatch.setattr(Flavour, "installed", property(lambda flavour: True))

@@ -20,7 +20,9 @@ FORMAT = "apcodec-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "model.json"
 OPSET = 20
-EMBEDDED = "demo"
+DEMO, STREAMABLE_DEMO = "demo", "demo-s"
+EMBEDDED = (DEMO, STREAMABLE_DEMO)
+"""The models that ship with this package: APCodec, which is used where none is named, and its streamable sibling."""
 
 # How protobuf writes the key of an external tensor's file name: field 1, eight bytes, then field 2 follows.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
@@ -45,9 +47,32 @@ class Bundle:
     manifest: Mapping[str, Any]
 
     @classmethod
-    def embedded(cls) -> Bundle:
-        """The demo model that ships with this package: small and briefly trained, for trying the tool."""
-        return cls.open(Path(str(resources.files("apcodec_deploy"))) / "bundles" / EMBEDDED)
+    def embedded(cls, name: str = DEMO) -> Bundle:
+        """A demo model that ships with this package: small and briefly trained, for trying the tool.
+
+        Args:
+            name: One of ``EMBEDDED``.
+        """
+        return cls.open(Path(str(resources.files("apcodec_deploy"))) / "bundles" / name)
+
+    @classmethod
+    def find(cls, model: str | Path | None) -> Bundle:
+        """The model that a user names.
+
+        Args:
+            model: A folder, or one of ``EMBEDDED``; a folder of that name comes first. None is the embedded APCodec.
+
+        Raises:
+            BundleError: See ``open``.
+        """
+        if model is None:
+            return cls.embedded()
+        return cls.embedded(str(model)) if str(model) in EMBEDDED and not Path(model).is_dir() else cls.open(model)
+
+    @property
+    def embedded_name(self) -> str | None:
+        """What it is called where it ships with this package."""
+        return next((name for name in EMBEDDED if self.path == Bundle.embedded(name).path), None)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -62,7 +87,8 @@ class Bundle:
             manifest = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise BundleError(
-                f"{path} is not a bundle ({error}); make one with: apcodec export CHECKPOINT_DIR BUNDLE"
+                f"{path} is not a bundle ({error}); make one with 'apcodec export CHECKPOINT_DIR BUNDLE', "
+                f"or name an embedded model: {', '.join(EMBEDDED)}"
             ) from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise BundleError(f"{file} does not describe a bundle; expected a JSON object with format {FORMAT!r}")
@@ -159,6 +185,11 @@ class Bundle:
 
 def _is_digest(value: object) -> bool:
     return re.fullmatch("[0-9a-f]{64}", str(value)) is not None
+
+
+def embedded_maker(fingerprint: str) -> str | None:
+    """Which of ``EMBEDDED`` a fingerprint begins that of, or None."""
+    return next((name for name in EMBEDDED if Bundle.embedded(name).fingerprint.startswith(fingerprint)), None)
 
 
 def _spec(file: Path, numbers: object) -> ModelSpec:

@@ -25,7 +25,7 @@ from apcodec_deploy.backends.base import Backend, BackendOptions
 from apcodec_deploy.backends.choice import create
 from apcodec_deploy.bitstream.gaps import Gap, silenced
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
-from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.bundle import Bundle, embedded_maker
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import BackendError, ModelMismatchError, SessionError
 from apcodec_deploy.families import StreamSpec
@@ -90,8 +90,8 @@ class Codec:
             raise BackendError(f"the backend of {self!r} stays in its process; call load in the other one")
         if options.engines is not None:
             options = replace(options, engines=os.path.abspath(options.engines))
-        embedded = self.bundle.path == Bundle.embedded().path
-        return _loaded_again, (None if embedded else os.path.abspath(self.bundle.path), self.fingerprint, options)
+        model = self.bundle.embedded_name or os.path.abspath(self.bundle.path)
+        return _loaded_again, (model, self.fingerprint, options)
 
     def close(self) -> None:
         """Free the backend; it is loaded again where the codec is used after."""
@@ -261,7 +261,7 @@ class Codec:
             ModelMismatchError: The fingerprint or a number differs.
         """
         own = self.header(header.sample_rate, header.channels, header.layout, one_dimensional=header.one_dimensional)
-        header.check_model(own, self.bundle.name)
+        header.check_model(own, self.bundle.name, maker=embedded_maker)
         if not self.spec.passes(header.layout):
             raise ModelMismatchError(f"the header says windows: {header.layout}; that is not how this model codes")
 
@@ -285,7 +285,7 @@ def load(
     """Load a model.
 
     Args:
-        bundle: A folder made by ``apcodec export``. None takes the embedded demo model.
+        bundle: A folder made by ``apcodec export``, or an embedded model: ``demo``, the default, or ``demo-s``.
         backend: ``onnxruntime``, ``openvino`` or ``tensorrt``. ``auto`` takes the first of these that works: TensorRT
             engines, ONNX Runtime on CUDA, OpenVINO, ONNX Runtime on the CPU. ``codec.backend.reason`` says why.
         device: ``cpu``, ``cuda``, or ``cuda:1`` for the second GPU. ``auto`` takes what the backend can use.
@@ -299,19 +299,19 @@ def load(
         BackendError: The backend does not work here.
         EngineError: You asked for TensorRT, and no engines can run here.
     """
-    opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
+    opened = Bundle.find(bundle)
     options = BackendOptions(name=backend, device=device, precision=precision, threads=threads, engines=engines)
     return Codec(opened, create(opened, options), options)
 
 
-def _loaded_again(path: str | None, fingerprint: str, options: BackendOptions) -> Codec:
+def _loaded_again(model: str, fingerprint: str, options: BackendOptions) -> Codec:
     """A codec that has travelled.
 
     Raises:
         ModelMismatchError: Another model is at the bundle's path here.
         ApcodecError: See ``load``.
     """
-    bundle = Bundle.embedded() if path is None else Bundle.open(path)
+    bundle = Bundle.find(model)
     if bundle.fingerprint != fingerprint:
         raise ModelMismatchError(
             f"the codec that was sent here has model {fingerprint[:16]}, and in {bundle.path} there is "

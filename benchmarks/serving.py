@@ -2,7 +2,7 @@
 
     apcodec triton models --backend onnxruntime --threads 1      then start Triton on it, and
     python benchmarks/serving.py localhost:8001 --threads 1 --instances 2
-    python benchmarks/serving.py localhost:8001 --model live-bundle --streams --seconds 0.02
+    python benchmarks/serving.py localhost:8001 --model demo-s --streams --seconds 0.02
 
 Clips, or pushes of a stream for each client, are coded by so many clients at once: by threads of this process, by calls
 over gRPC, and pushes also over one gRPC stream for all clients. As many compute at a time as the server has instances.

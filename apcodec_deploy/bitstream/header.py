@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from apcodec_deploy.audio.arrays import MAX_CHANNELS
@@ -146,20 +147,24 @@ class Header:
         """The same header with its counts known."""
         return replace(self, samples=samples, latents=latents)
 
-    def check_model(self, own: Header, name: str) -> None:
+    def check_model(
+        self, own: Header, name: str, maker: Callable[[str], str | None] = lambda fingerprint: None
+    ) -> None:
         """Refuse codes of another model.
 
         Args:
             own: The header that the model of that ``name`` would write.
             name: For the message.
+            maker: Tells for a fingerprint how its model is called where everybody has it, for the message, too.
 
         Raises:
             ModelMismatchError: The fingerprint or a number differs.
         """
         if self.fingerprint != own.fingerprint:
+            made_by = maker(self.fingerprint) or "the bundle that made them"
             raise ModelMismatchError(
                 f"these codes were made by model {self.fingerprint}, this is {own.fingerprint} ({name}); "
-                "name the bundle that made them with --model"
+                f"name {made_by} with --model"
             )
         for field in ("model_rate", "codebooks", "bits_per_code", "samples_per_latent"):
             if (found := getattr(self, field)) != (expected := getattr(own, field)):

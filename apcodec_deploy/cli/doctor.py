@@ -100,7 +100,7 @@ def _shown(purpose: Purpose, group: Sequence[Finding]) -> list[Finding]:
 
 def _bundle(model: shared.Model) -> Bundle | None:
     try:
-        return Bundle.embedded() if model is None else Bundle.open(model)
+        return Bundle.find(model)
     except BundleError:
         return None  # which the finding about the model tells
 

@@ -31,7 +31,7 @@ def ending(done: Report, source: Path, output: Path, to: str, model: Path | None
         return [skipped] if done.of(Outcome.SKIPPED) else []
     before, after = shown.task.source, shown.task.target
     codes = to in (CODES, ARRAYS)
-    bitrate = (Bundle.embedded() if model is None else Bundle.open(model)).spec.bitrate
+    bitrate = Bundle.find(model).spec.bitrate
     rate = f"{bitrate / 1000:.3g} kbit/s per channel"
     if codes:
         lines = [

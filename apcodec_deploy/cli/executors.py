@@ -126,7 +126,7 @@ def run_on_cluster(job: Job, address: str | None) -> tuple[Report, dict[str, Any
 
     if job.stats or job.batch is not None:
         raise ApcodecError("--stats and --batch are for --executor local; 'ray status' tells who is busy on a cluster")
-    bundle = Bundle.embedded() if job.model is None else Bundle.open(job.model)
+    bundle = Bundle.find(job.model)
     backend = _settled(job)
     with Codec(bundle, create(bundle, backend)) as codec:
         settings = job.settings(codec)

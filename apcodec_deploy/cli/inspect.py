@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from apcodec_deploy.bitstream.reader import open_codes
-from apcodec_deploy.bundle import Bundle
+from apcodec_deploy.bundle import EMBEDDED, Bundle
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import print_json, result
 from apcodec_deploy.cli.inspect_engines import describe_engines, is_engines
@@ -20,7 +20,7 @@ def inspect(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="A bundle, a folder of engines, an engine or a .apc file. Default: the demo model.", readable=False
+            help="A bundle, demo, demo-s, a folder of engines, an engine or a .apc file. Default: demo.", readable=False
         ),
     ] = None,
     json: shared.Json = False,
@@ -28,8 +28,8 @@ def inspect(
     """Print what a bundle, an engine or a .apc file is, after checking all of its checksums."""
     if path is not None and is_engines(path):
         facts = describe_engines(path)
-    elif path is None or os.path.isdir(path):
-        facts = describe_bundle(Bundle.embedded() if path is None else Bundle.open(path))
+    elif path is None or os.path.isdir(path) or str(path) in EMBEDDED:
+        facts = describe_bundle(Bundle.find(path))
     else:
         facts = describe_codes(path)
     if json:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.audio.blocks import regrouped
 from apcodec_deploy.audio.opening import open_audio
+from apcodec_deploy.bundle import STREAMABLE_DEMO
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.aside import aside
 from apcodec_deploy.cli.console import print_json, result, say
@@ -35,7 +36,9 @@ def live(
     tokens: Annotated[int, typer.Option("--tokens", min=1, max=64, help="Tokens that are coded at a time.")] = 2,
     channels: Annotated[int, typer.Option("--channels", min=1, max=8, help="Channels of the microphone.")] = 1,
     seconds: Annotated[float | None, typer.Option("--seconds", min=0.1, help="End after so long.")] = None,
-    model: shared.Model = None,
+    model: Annotated[
+        Path, typer.Option("--model", "-m", readable=False, help="A bundle of the family apcodec-s.")
+    ] = Path(STREAMABLE_DEMO),
     backend: shared.BackendName = "auto",
     precision: shared.Precision = "auto",
     device: shared.Device = "auto",
@@ -52,7 +55,9 @@ def live(
         result(devices())
         return
     with (
-        load(model, backend, device=device, precision=precision, threads=threads, engines=engines) as codec,
+        load(
+            model or STREAMABLE_DEMO, backend, device=device, precision=precision, threads=threads, engines=engines
+        ) as codec,
         open_audio(file) if file is not None else nullcontext() as reader,
     ):
         rate, count = (codec.sample_rate, channels) if reader is None else (reader.sample_rate, reader.channels)

@@ -10,7 +10,7 @@ import typer
 Model = Annotated[
     Path | None,
     typer.Option(
-        "--model", "-m", readable=False, help="A bundle made by 'apcodec export'. Default: the embedded demo model."
+        "--model", "-m", readable=False, help="A bundle made by 'apcodec export', demo, or demo-s. Default: demo."
     ),
 ]
 BackendName = Annotated[str, typer.Option("--backend", help="Runs the model: auto, onnxruntime, openvino, tensorrt.")]

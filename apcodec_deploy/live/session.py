@@ -209,7 +209,7 @@ def not_causal(name: str, spec: ModelSpec) -> str:
     """Why a model of that name has no sessions, and what to do instead."""
     return (
         f"the model {name} is of the family {spec.family}: what it codes depends on what comes later, so it cannot "
-        "code a stream while it comes; take a model of the family apcodec-s, or give the whole clip to encode"
+        "code a stream while it comes; take a model of the family apcodec-s (demo-s), or give the whole clip to encode"
     )
 
 

@@ -67,7 +67,7 @@ def open_pipeline(
         BundleError: The model cannot be loaded.
         BackendError: A backend does not work here, or the devices are of different kinds.
     """
-    bundle = Bundle.embedded() if model is None else Bundle.open(model)
+    bundle = Bundle.find(model)
     cpus = available_cpus()
     room = Room.of(bundle.spec, window)
     wanted = max(1, min(jobs or cpus, files, cpus // options.threads if options.threads else cpus))

@@ -14,7 +14,7 @@ from typing import Any
 
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import APCODEC, Entry, entries_named
-from apcodec_deploy.bundle import EMBEDDED, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ApcodecError, BenchmarkError, require
 
 RANDOM = "random"
@@ -53,7 +53,7 @@ def model_of(
     """Make ready the model that was asked for.
 
     Args:
-        bundle: A bundle's directory, ``demo`` for the embedded model, or None.
+        bundle: A bundle's directory, an embedded model (``demo``, ``demo-s``), or None.
         checkpoint: What it was made from, or ``random``. Without a bundle it is exported into a temporary one.
         reduced: Whether graphs in half precision are needed beside the float32 ones.
         progress: Called with what begins next.
@@ -62,7 +62,7 @@ def model_of(
         BundleError, CheckpointError, ExportError: It cannot be had.
     """
     if bundle is not None:
-        opened = Bundle.embedded() if bundle == EMBEDDED else Bundle.open(bundle)
+        opened = Bundle.find(bundle)
         yield Model(bundle=str(opened.path), checkpoint=None if checkpoint is None else str(checkpoint))
         return
     _require_exporter()
@@ -96,7 +96,7 @@ def other_models(bundles: Sequence[str], codecs: Sequence[str] | None) -> list[E
     """
     ways = [entry for entry in entries_named(codecs) if codecs and entry.factory == APCODEC]
     return [
-        running(way, str(Bundle.open(bundle).path), name)
+        running(way, str(Bundle.find(bundle).path), name)
         for name, bundle in told_apart(bundles, "--beside").items()
         for way in ways or entries_named(["apcodec"])
     ]

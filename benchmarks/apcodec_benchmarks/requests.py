@@ -18,7 +18,7 @@ from apcodec_benchmarks.speed import Plan, Progress, measure_speed
 from apcodec_benchmarks.timing import FULL, QUICK, TABLE
 from apcodec_benchmarks.windows import WHOLE, joined, window_entries
 from apcodec_deploy.audio.reader import AUDIO_SUFFIXES, AudioReader, is_audio
-from apcodec_deploy.bundle import EMBEDDED, Bundle
+from apcodec_deploy.bundle import DEMO, Bundle
 from apcodec_deploy.errors import AudioError, BenchmarkError
 from apcodec_deploy.transcoding.leftovers import holds_attributes
 from apcodec_deploy.transcoding.walk import walk
@@ -179,7 +179,7 @@ def run_quality(
     entries = with_checkout(entries_named(request.codecs), request.audiodec)
     others = other_models(request.beside, request.codecs)
     files = audio_files(request.folder)
-    model = EMBEDDED if request.model is None and request.checkpoint is None else request.model
+    model = DEMO if request.model is None and request.checkpoint is None else request.model
 
     def making(step: str) -> None:
         progress(step, 0, 0)
@@ -232,7 +232,7 @@ def run_windows(request: WindowsRequest, progress: Progress = lambda what, done,
         BenchmarkError: There are no files.
         ApcodecError: The model cannot be had, or a file cannot be read.
     """
-    model = EMBEDDED if request.model is None else request.model
+    model = DEMO if request.model is None else request.model
     entries = window_entries()
     with model_of(model, None) as made, tempfile.TemporaryDirectory(prefix="apcodec-windows-") as directory:
         bundle = Bundle.open(made.bundle)

@@ -21,7 +21,7 @@ from apcodec_benchmarks.streaming import (
     StreamPlan,
     measure_stream,
 )
-from apcodec_deploy.bundle import EMBEDDED, Bundle
+from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import BenchmarkError
 from apcodec_deploy.families import StreamSpec
 from apcodec_deploy.live.session import not_causal
@@ -94,7 +94,7 @@ def _models(request: StreamRequest, progress: Callable[[str], None]) -> Iterator
         return
     found = told_apart(request.models, "--model")
     for name, model in found.items():
-        bundle = Bundle.embedded() if model == EMBEDDED else Bundle.open(model)
+        bundle = Bundle.find(model)
         if not isinstance(bundle.spec, StreamSpec):
             raise BenchmarkError(not_causal(bundle.name, bundle.spec))
         found[name] = str(bundle.path)

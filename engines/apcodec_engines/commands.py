@@ -56,7 +56,7 @@ def build(
     from apcodec_engines.building import build_engines
     from apcodec_engines.planning import BuildOptions
 
-    opened = Bundle.embedded() if bundle is None else Bundle.open(bundle)
+    opened = Bundle.find(bundle)
     options = BuildOptions(
         precision=precision, flavour=flavour, profile=profile, parts=parts, out=out, force=force, device=device
     )

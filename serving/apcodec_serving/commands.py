@@ -19,7 +19,7 @@ def triton(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="A bundle, and the folder to write. Without BUNDLE: the embedded demo model.",
+            help="A bundle, demo or demo-s, and the folder to write. Without BUNDLE: demo.",
             metavar="[BUNDLE] REPOSITORY",
             readable=False,
         ),
@@ -57,7 +57,7 @@ def triton(
     *bundles, repository = paths
     if len(bundles) > 1:
         raise ServingError(f"{len(paths)} paths; a bundle and a repository, or a repository alone, are expected")
-    opened = Bundle.open(bundles[0]) if bundles else Bundle.embedded()
+    opened = Bundle.find(bundles[0] if bundles else None)
     options = ServingOptions(
         profile=profile_named(profile),
         backend=BackendOptions(name=backend, device=device, precision=precision, threads=threads, engines=engines),

@@ -115,9 +115,8 @@ def write_repository(bundle: Bundle, output: Path, options: ServingOptions, *, o
 
 def _settings(bundle: Bundle, options: ServingOptions, placement: Placement) -> Settings:
     asked = options.backend
-    embedded = bundle.path == Bundle.embedded().path
     return Settings(
-        bundle="" if embedded else os.path.abspath(bundle.path),
+        bundle=bundle.embedded_name or os.path.abspath(bundle.path),
         fingerprint=bundle.fingerprint,
         backend=asked.name,
         device=asked.device,

@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import apcodec_deploy
-from apcodec_deploy.bundle import MANIFEST, Bundle
-from apcodec_deploy.errors import BackendError, BundleError
-from apcodec_deploy.families import GRAPHS
+from apcodec_deploy import Codec
+from apcodec_deploy.bundle import EMBEDDED, MANIFEST, STREAMABLE_DEMO, Bundle
+from apcodec_deploy.errors import BackendError, BundleError, ModelMismatchError
+from apcodec_deploy.families import GRAPHS, StreamSpec
 
 
 @pytest.fixture
@@ -36,6 +38,35 @@ def test_the_embedded_model_is_whole_and_small() -> None:
     checks = bundle.manifest["verification"]["checks"]
     assert checks.keys() == {*GRAPHS, "round_trip"}
     assert all(check["worst"] <= check["limit"] for check in checks.values())
+
+
+def test_the_streamable_sibling_ships_as_well() -> None:
+    bundle = Bundle.find(STREAMABLE_DEMO)
+    assert bundle.path == Bundle.embedded(STREAMABLE_DEMO).path
+    assert isinstance(bundle.spec, StreamSpec)
+    assert all(bundle.graph(name) for name in bundle.spec.graphs)
+
+
+def test_none_and_a_name_are_embedded_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Bundle.find(None).path == Bundle.find("demo").path == Bundle.find(Path("demo")).path
+    assert [Bundle.find(name).embedded_name for name in EMBEDDED] == list(EMBEDDED)
+    with pytest.raises(BundleError, match=r"demo-x is not a bundle .* embedded model: demo, demo-s"):
+        Bundle.find("demo-x")
+
+
+def test_codes_of_the_other_embedded_model_say_which(codec: Codec) -> None:
+    with apcodec_deploy.load(STREAMABLE_DEMO) as streamable:
+        encoded = streamable.encode(np.zeros(4800, np.float32), 48000)
+    with pytest.raises(ModelMismatchError, match="name demo-s with --model"):
+        codec.decode(encoded)
+
+
+def test_a_folder_comes_before_an_embedded_model_of_its_name(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy.rename(copy.with_name("demo-s")).parent)
+    bundle = Bundle.find("demo-s")
+    assert bundle.fingerprint == Bundle.embedded().fingerprint
+    assert bundle.embedded_name is None
 
 
 def test_a_changed_graph_is_refused_by_checksum(copy: Path) -> None:

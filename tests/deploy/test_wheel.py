@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import apcodec_deploy
+from apcodec_deploy.bundle import EMBEDDED
 from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.proof import FILES
 
@@ -25,13 +26,20 @@ PACKAGES = (
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of all files in a freshly built wheel."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A freshly built wheel."""
     output = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = output.glob("*.whl")
-    return set(zipfile.ZipFile(wheel).namelist())
+    (built,) = output.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    """The names of all files in it."""
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
 
 
 def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
@@ -53,13 +61,18 @@ def test_the_wheel_holds_exactly_these_files(names: set[str]) -> None:
             for short in ("fp16", "int8")
         ),
         "apcodec_deploy/bundles/demo/model.json",
-        *(f"apcodec_deploy/bundles/demo/{name}" for name in FILES),
+        *(f"apcodec_deploy/bundles/{model}/{name}" for model in EMBEDDED for name in FILES),
+        *(f"apcodec_deploy/bundles/demo-s/{name}" for name in ("decode.onnx", "encode.onnx", "model.json")),
         "apcodec_deploy/clips/speech_music_48k.flac",
         *(f"apcodec_deploy/bundles/demo/{name}.onnx" for name in GRAPHS),
     }
     info = f"apcodec_deploy-{apcodec_deploy.__version__}.dist-info"
     about = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert names == code | data | about
+
+
+def test_both_embedded_models_fit_into_a_wheel_of_45_megabytes(wheel: Path) -> None:
+    assert wheel.stat().st_size < 45e6
 
 
 def test_the_wheel_brings_no_generic_names(names: set[str]) -> None:

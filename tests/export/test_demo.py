@@ -1,4 +1,7 @@
-"""The embedded model end to end, against its checkpoint in PyTorch used as the published code uses one."""
+"""The embedded model end to end, against its checkpoint in PyTorch used as the published code uses one.
+
+Its weights have 10 bits, so that it ships at half the size, and the checkpoint's have 24.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ def test_the_same_features_get_the_codes_of_the_published_code(
     logamp, phase = (torch.from_numpy(feature) for feature in stft.run(None, {"audio": clip[None]}))
     found = coded.codes[0]
     assert found.shape == (4, len(clip) // 320 + 1)
-    assert (found == codes_of(demo, (logamp, phase))).mean() >= 0.995
+    assert (found == codes_of(demo, (logamp, phase))).mean() >= 0.98
 
 
 def test_whole_clips_get_the_codes_of_the_published_code_as_far_as_it_agrees_with_itself(
@@ -101,9 +104,9 @@ def test_whole_clips_get_the_codes_of_the_published_code_as_far_as_it_agrees_wit
     found = coded.codes[0]
     exact = codes_of(demo, published_features(clip, torch.float64))
     assert (found[0] == published[0]).mean() >= 0.9
-    assert (found == exact).mean() >= (published == exact).mean() - 0.01
+    assert (found == exact).mean() >= (published == exact).mean() - 0.02
     # Both are rounded, each in its own way, so they agree with each other less than either does with the exact one.
-    assert (found == published).mean() >= (published == exact).mean() * (found == exact).mean() - 0.02
+    assert (found == published).mean() >= (published == exact).mean() * (found == exact).mean() - 0.03
 
 
 def test_clips_sound_as_if_the_published_code_had_coded_them(
@@ -117,7 +120,7 @@ def test_codes_decode_to_the_audio_of_the_published_code(
     demo: Checkpoint, clip: NDArray[np.float32], coded: EncodedAudio, decoded: NDArray[np.float32]
 ) -> None:
     assert decoded.shape == clip.shape
-    assert snr(published_decode(demo, coded.codes[0], len(clip)), decoded) >= 80
+    assert snr(published_decode(demo, coded.codes[0], len(clip)), decoded) >= 55
 
 
 def test_decoded_speech_resembles_the_original(codec: Codec, speech: NDArray[np.float32]) -> None:

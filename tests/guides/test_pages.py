@@ -23,7 +23,7 @@ def run_by_tests(page: Path, language: str) -> list[Block]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, streamable_bundle: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A user's folder with everything that the pages name, and ``apcodec`` in its ``bin``."""
     for name in ("examples", "my-music", "corpus", "recordings"):
         (tmp_path / name).mkdir()
@@ -32,7 +32,6 @@ def folder(tmp_path: Path, streamable_bundle: Path) -> Path:
     for name in ("a.flac", "song.flac"):
         soundfile.write(tmp_path / name, np.tile(audio[:rate], 2), rate)
     shutil.copytree(ROOT / "apcodec_deploy" / "bundles" / "demo", tmp_path / "my-bundle")
-    shutil.copytree(streamable_bundle, tmp_path / "live-bundle")
     (tmp_path / "bin").mkdir()
     for name, module in (("apcodec", "-m apcodec_deploy.cli.main"), ("python", "")):
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')

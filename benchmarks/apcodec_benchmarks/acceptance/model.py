@@ -14,8 +14,8 @@ FULL_SIZE = "full-size"
 
 def path_of(folder: Path, scale: Scale) -> Path:
     """Where the model is that is timed."""
-    if scale.bundle == EMBEDDED:
-        return Bundle.embedded().path
+    if scale.bundle in EMBEDDED:
+        return Bundle.embedded(scale.bundle).path
     return Path(scale.bundle) if scale.bundle else folder / FULL_SIZE
 
 

@@ -11,7 +11,7 @@ from apcodec_deploy.errors import OutputError
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A bundle, or 'demo' for the embedded model. The text above names the default."),
+    typer.Option("--model", "-m", help="A bundle, demo or demo-s. The text above names the default."),
 ]
 Checkpoint = Annotated[
     Path | None,

@@ -59,7 +59,7 @@ class ApcodecContender:
         """
         try:
             model = settings.options.get("model", settings.model)
-            bundle = Bundle.embedded() if model is None else Bundle.open(str(model))
+            bundle = Bundle.find(model)
             random = RANDOM in bundle.manifest.get("notes", ())
             options = BackendOptions(
                 name=str(settings.options.get("backend", "onnxruntime")),

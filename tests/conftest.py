@@ -25,6 +25,7 @@ import apcodec_deploy
 from apcodec_deploy import cache
 from apcodec_deploy.backends.base import ONNXRUNTIME
 from apcodec_deploy.backends.choice import CPU_VARIABLE
+from apcodec_deploy.bundle import STREAMABLE_DEMO, Bundle
 from apcodec_deploy.machine import give_back_memory
 
 if TYPE_CHECKING:
@@ -144,15 +145,15 @@ def streamable_bundle(exported: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def remembering_bundle(exported: Callable[[str], Path]) -> Path:
-    """The float32 graphs of the same with six frames of history."""
-    return exported("remembering")
+def remembering_bundle() -> Path:
+    """The embedded streamable model: float32 graphs with six frames of history."""
+    return Bundle.embedded(STREAMABLE_DEMO).path
 
 
 @pytest.fixture(scope="session")
 def proven_remembering_bundle(exported: Callable[[str], Path]) -> Path:
-    """The same as users export it, for slow tests."""
-    return exported("remembering-proven")
+    """A small one with six frames of history, as users export it, for slow tests."""
+    return exported("remembering")
 
 
 @pytest.fixture(scope="session")

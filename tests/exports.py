@@ -83,9 +83,8 @@ EXPORTS: Mapping[str, Make] = {
     **{f"{each.name}-proven": lambda path, each=each: export_bundle(_golden(each), path) for each in GOLDEN},
     "unpublished": lambda path: export_bundle(unpublished_grn(), path, name="Sibling"),
     "streamable": lambda path: export_bundle(streams(0), path, name="Streamable"),
-    "remembering": lambda path: _float32(streams(6), path),
-    "remembering-proven": lambda path: export_bundle(streams(6), path, name="Remembering"),
+    "remembering": lambda path: export_bundle(streams(6), path, name="Remembering"),
 }
 """What makes each bundle, by its name."""
-IN_EVERY_RUN = ("streamable", "unpublished", *(each.name for each in GOLDEN), "remembering")
+IN_EVERY_RUN = ("streamable", "unpublished", *(each.name for each in GOLDEN))
 """What the fast tests need."""

@@ -1,13 +1,17 @@
 """Things that take long to make, made once per test run and shared by all of its processes.
 
-Several runs share them where ``APCODEC_TESTS_MADE`` names a folder; ``scripts/test`` makes one, for itself alone.
+Several runs share them where ``APCODEC_TESTS_MADE`` names a folder. ``scripts/test`` keeps one for as long as nothing
+changes that they are made of: ``python tests/made_once.py`` prints a key of that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from filelock import FileLock, Timeout
 Make = Callable[[Path], object]
 """Writes a thing to a path that does not exist yet."""
 SHARED = "APCODEC_TESTS_MADE"
-"""The environment variable: a folder that nobody else writes into, and that is gone before anything is changed."""
+"""The environment variable: a folder for things that are made of the same sources. They appear in it whole."""
 _FOR_EVER = -1.0
 
 
@@ -51,3 +55,24 @@ def _made(path: Path, make: Make, patience: float = 0.0) -> bool:
             make(path)
         return True
     return False
+
+
+def key_of_sources(root: Path) -> str:
+    """Changes with everything that exports are made of: code, golden checkpoints, and what exports and quantises.
+
+    Args:
+        root: The repository.
+    """
+    tests = root / "tests"
+    sources = [tests / "exports.py", tests / "engines" / "test_building.py", *(tests / "golden").rglob("*")]
+    for package in ("apcodec_deploy", "export/apcodec_export"):
+        sources += (path for path in (root / package).rglob("*") if path.suffix in (".py", ".flac"))
+    versions = [f"{name} {version(name)}" for name in ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")]
+    key = hashlib.sha256("\n".join([sys.version, *versions]).encode())
+    for path in sorted(filter(Path.is_file, sources)):
+        key.update(f"\n{path.relative_to(root).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return key.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(key_of_sources(Path(__file__).parents[1]))

@@ -14,6 +14,7 @@ from apcodec_deploy.bundle import EMBEDDED
 from apcodec_deploy.families import GRAPHS
 from apcodec_deploy.proof import FILES
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     (ROOT, "apcodec_deploy"),

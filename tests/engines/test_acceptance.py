@@ -115,6 +115,7 @@ def _one_code(outputs: dict[str, Any]) -> None:
     outputs["codes"][:] = 7
 
 
+@pytest.mark.slow
 def test_every_optimisation_profile_is_checked_at_its_usual_batch(
     machine: Machine, demo: Bundle, options: BuildOptions
 ) -> None:

@@ -234,6 +234,7 @@ def _within(seconds: float, look: Callable[[], Any]) -> Any:
     raise AssertionError("it did not come to that in time")
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_end_with_one_good_set(tmp_path: Path) -> None:
     out = tmp_path / "engines"
     code = "import sys; from apcodec_deploy.cli.main import main; sys.argv[0] = 'apcodec'; main()"

@@ -20,7 +20,11 @@ from torch import Tensor
 from apcodec_deploy import Codec, EncodedAudio
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 
-CLIPS = ["speech_female_48k.wav", "speech_german_22k.wav", "speech_male_44k.flac", "music_44k.ogg"]
+CLIPS = [
+    "speech_female_48k.wav",
+    "music_44k.ogg",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("speech_german_22k.wav", "speech_male_44k.flac")),
+]
 
 
 @pytest.fixture(scope="module")

@@ -195,6 +195,7 @@ def test_twenty_thousand_more(files: list[bytes], invented: bool) -> None:
             raise
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_by_the_file(files: list[bytes]) -> None:
     """What thousands of damaged files of a few kB declare is never allocated."""
     rng = random.Random(0)

@@ -80,7 +80,9 @@ def check_graphs(graphs: dict[str, bytes], checkpoint: Checkpoint) -> None:
     assert same >= network.num_codebooks * tokens - 1, "noise of this length has no near-tie but perhaps one"
 
 
-@pytest.mark.parametrize("name", ["streamable_bundle", pytest.param("remembering_bundle", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["streamable_bundle", pytest.param("proven_remembering_bundle", marks=pytest.mark.slow)]
+)
 def test_the_graphs_are_the_second_definition(name: str, request: pytest.FixtureRequest) -> None:
     bundle = Bundle.open(request.getfixturevalue(name))
     checkpoint = random_checkpoint(NetworkConfig(**bundle.manifest["network"]))

@@ -137,6 +137,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
 
     def call(*words: object) -> object:
         monkeypatch.setattr(sys, "argv", ["apcodec", "export", *map(str, words)])
+        # A thread that another test has left would end this process, as it should a command's, without a word.
+        monkeypatch.setattr(cli, "any_left", lambda: False)
         with pytest.raises(SystemExit) as caught:
             cli.main()
         return caught.value.code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,19 +61,30 @@ class Bundle:
         """The model that a user names.
 
         Args:
-            model: A folder, or one of ``EMBEDDED``; a folder of that name comes first. None is the embedded APCodec.
+            model: A folder, or one of ``EMBEDDED``; a bundle in a folder of that name comes first. None is the
+                embedded APCodec.
 
         Raises:
             BundleError: See ``open``.
         """
         if model is None:
             return cls.embedded()
-        return cls.embedded(str(model)) if str(model) in EMBEDDED and not Path(model).is_dir() else cls.open(model)
+        return cls.open(model) if (Path(model) / MANIFEST).is_file() else cls.at(str(model))
+
+    @classmethod
+    def at(cls, place: str) -> Bundle:
+        """What is at a ``place``; folders that are called as an embedded model do not matter.
+
+        Raises:
+            BundleError: See ``open``.
+        """
+        return cls.embedded(place) if place in EMBEDDED else cls.open(place)
 
     @property
-    def embedded_name(self) -> str | None:
-        """What it is called where it ships with this package."""
-        return next((name for name in EMBEDDED if self.path == Bundle.embedded(name).path), None)
+    def place(self) -> str:
+        """Where every process of every working directory finds it: one of ``EMBEDDED``, or its absolute path."""
+        embedded = (name for name in EMBEDDED if self.path == Bundle.embedded(name).path)
+        return next(embedded, os.path.abspath(self.path))
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:

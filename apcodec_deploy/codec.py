@@ -90,8 +90,7 @@ class Codec:
             raise BackendError(f"the backend of {self!r} stays in its process; call load in the other one")
         if options.engines is not None:
             options = replace(options, engines=os.path.abspath(options.engines))
-        model = self.bundle.embedded_name or os.path.abspath(self.bundle.path)
-        return _loaded_again, (model, self.fingerprint, options)
+        return _loaded_again, (self.bundle.place, self.fingerprint, options)
 
     def close(self) -> None:
         """Free the backend; it is loaded again where the codec is used after."""
@@ -304,14 +303,14 @@ def load(
     return Codec(opened, create(opened, options), options)
 
 
-def _loaded_again(model: str, fingerprint: str, options: BackendOptions) -> Codec:
+def _loaded_again(place: str, fingerprint: str, options: BackendOptions) -> Codec:
     """A codec that has travelled.
 
     Raises:
         ModelMismatchError: Another model is at the bundle's path here.
         ApcodecError: See ``load``.
     """
-    bundle = Bundle.find(model)
+    bundle = Bundle.at(place)
     if bundle.fingerprint != fingerprint:
         raise ModelMismatchError(
             f"the codec that was sent here has model {fingerprint[:16]}, and in {bundle.path} there is "

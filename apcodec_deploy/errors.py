@@ -17,8 +17,6 @@
     ├── MissingDependencyError   an optional package that is not installed
     ├── OutputError              a result that cannot be put where it should go
     │   └── ReaderGoneError      whoever read standard output has left
-
-
     ├── SessionError             a live stream that is used in a way that cannot work
     ├── ServingError             a request that a server cannot answer, or a model that it cannot serve
     └── TrainingError            a training run that cannot start, or cannot go on

@@ -65,6 +65,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "spec": spec.to_dict(),
         "graph_bytes": sizes | {graph_file(*key): len(bundle.graph(*key)) for key in reduced},
         "largest_error_vs_pytorch": bundle.worst_errors,
+        **({"weights": weights} if (weights := bundle.manifest.get("weights")) else {}),
         **{f"{name}_vs_float32": bundle.variant(name)["judgement"] for name in bundle.precisions[1:]},
         "exporter": bundle.manifest.get("exporter"),
         "notes": list(bundle.manifest.get("notes", ())),

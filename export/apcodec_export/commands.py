@@ -108,7 +108,8 @@ def export(
             f"model {made.fingerprint[:16]}"
         )
         errors = ", ".join(f"{label} {error:.1e}" for label, error in made.worst_errors.items())
-        say(f"largest errors against PyTorch: {errors}")
+        rounding = ", before rounding" if "weights" in made.manifest else ""
+        say(f"largest errors against PyTorch{rounding}: {errors}")
         judged = {precision: made.variant(precision)["judgement"] for precision in made.precisions[1:]}
         if weights := made.manifest.get("weights"):
             judged = {f"weights of {weights['bits']} bits": weights["judgement"]} | judged

@@ -116,7 +116,7 @@ def write_repository(bundle: Bundle, output: Path, options: ServingOptions, *, o
 def _settings(bundle: Bundle, options: ServingOptions, placement: Placement) -> Settings:
     asked = options.backend
     return Settings(
-        bundle=bundle.embedded_name or os.path.abspath(bundle.path),
+        bundle=bundle.place,
         fingerprint=bundle.fingerprint,
         backend=asked.name,
         device=asked.device,

@@ -17,7 +17,7 @@ class Settings:
     """Text, as Triton holds it; empty or ``auto`` for what is left to ``apcodec_deploy.load``.
 
     Attributes:
-        bundle: Absolute path, or the name of an embedded model.
+        bundle: Its ``place``.
         fingerprint: Of the model that the repository was written for.
         backend: As in ``load``.
         device: As in ``load``.
@@ -73,7 +73,7 @@ class Settings:
             ModelMismatchError: Another model is at the bundle's path by now.
             ApcodecError: See ``apcodec_deploy.load``.
         """
-        opened = Bundle.find(self.bundle or None)
+        opened = Bundle.at(self.bundle)
         if opened.fingerprint != self.fingerprint:
             raise ModelMismatchError(
                 f"{opened.path} is model {opened.fingerprint[:16]}, the repository was written for "

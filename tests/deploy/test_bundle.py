@@ -50,7 +50,9 @@ def test_the_streamable_sibling_ships_as_well() -> None:
 def test_none_and_a_name_are_embedded_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Bundle.find(None).path == Bundle.find("demo").path == Bundle.find(Path("demo")).path
-    assert [Bundle.find(name).embedded_name for name in EMBEDDED] == list(EMBEDDED)
+    assert [Bundle.find(name).place for name in EMBEDDED] == list(EMBEDDED)
+    (tmp_path / "demo").mkdir()  # of something else
+    assert Bundle.find("demo").place == "demo"
     with pytest.raises(BundleError, match=r"demo-x is not a bundle .* embedded model: demo, demo-s"):
         Bundle.find("demo-x")
 
@@ -66,7 +68,8 @@ def test_a_folder_comes_before_an_embedded_model_of_its_name(copy: Path, monkeyp
     monkeypatch.chdir(copy.rename(copy.with_name("demo-s")).parent)
     bundle = Bundle.find("demo-s")
     assert bundle.fingerprint == Bundle.embedded().fingerprint
-    assert bundle.embedded_name is None
+    assert bundle.place == str(copy.with_name("demo-s"))
+    assert Bundle.at("demo-s").path == Bundle.embedded("demo-s").path
 
 
 def test_a_changed_graph_is_refused_by_checksum(copy: Path) -> None:

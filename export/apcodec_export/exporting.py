@@ -89,10 +89,11 @@ def export_bundle(
         if plan.name in precisions:
             variants[plan.name] = _half_variant(checkpoint, plan, progress, weight_bits)
         if INTEGER.name in precisions:
-            variants[INTEGER.name] = _integer_variant(checkpoint, progress, weight_bits, judged=True)
+            variants[INTEGER.name] = _integer_variant(checkpoint, models, progress, weight_bits, judged=True)
     else:
-        verification = {}
-        variants = {} if made else {INTEGER.name: _integer_variant(checkpoint, progress, weight_bits, judged=False)}
+        verification, variants = {}, {}
+        if not made:
+            variants[INTEGER.name] = _integer_variant(checkpoint, models, progress, weight_bits, judged=False)
     models = fewer_bits(models, weight_bits)
     manifest = _manifest(checkpoint, models, name or output.name, verification)
     if weight_bits < WEIGHT_BITS:
@@ -211,13 +212,18 @@ def _half_variant(
 
 
 def _integer_variant(
-    checkpoint: Checkpoint, progress: Callable[[str], None], weight_bits: int, *, judged: bool
+    checkpoint: Checkpoint,
+    exported: dict[str, bytes],
+    progress: Callable[[str], None],
+    weight_bits: int,
+    *,
+    judged: bool,
 ) -> _Variant:
     """8-bit products, which are not advised where nobody judged them."""
     form = form_of(checkpoint)
     plan = form.integer
     progress(f"quantising to {plan.name}")
-    models = fewer_bits(integer_graphs(checkpoint, plan), weight_bits)
+    models = fewer_bits(integer_graphs(checkpoint, exported), weight_bits)
     progress(f"judging {plan.name}")
     judgement = judge_integers(checkpoint, models) if judged else None
     described = {

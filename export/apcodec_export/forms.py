@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from apcodec_export.checkpoint import Checkpoint
 from apcodec_export.deployed.network import DeployedDecoder, DeployedEncoder
 from apcodec_export.deployed.precision import FULL, INTEGER, STREAM_INTEGER, PrecisionPlan
 from apcodec_export.deployed.streaming import StreamDecoder, StreamEncoder
-from apcodec_export.graphs import TRACED_BATCH, TRACED_LATENTS, Graph, example_noise, graphs, reduced_graphs
+from apcodec_export.graphs import TRACED_BATCH, TRACED_LATENTS, Graph, example_noise, graphs, reduced_graphs, to_onnx
 from apcodec_export.model.causal import CausalIstft, CausalStft, features
 from apcodec_export.model.transforms import Istft, Stft
 from apcodec_export.quantization import Feed
@@ -54,6 +55,9 @@ class Form(Protocol):
 
     def reduced(self, plan: PrecisionPlan) -> dict[str, Graph]:
         """What those graphs compute under a plan that a precision has of its own."""
+
+    def before_integers(self, models: Mapping[str, bytes]) -> dict[str, onnx.ModelProto]:
+        """The float32 graphs whose products become 8-bit ones; ``models`` are the exported float32 graphs."""
 
     def networks(self, plan: PrecisionPlan) -> dict[str, Any]:
         """The deployed networks under a plan, by the name of their graph; ``paths`` of each names its layers."""
@@ -106,6 +110,11 @@ class WindowForm:
 
     def reduced(self, plan: PrecisionPlan) -> dict[str, Graph]:
         return reduced_graphs(self.checkpoint, plan)
+
+    def before_integers(self, models: Mapping[str, bytes]) -> dict[str, onnx.ModelProto]:
+        # Not those of float32: what is folded there would share a scale with values of another size.
+        made = self.reduced(self.integer)
+        return {name: to_onnx(graph, self.checkpoint.fingerprint) for name, graph in made.items()}
 
     def networks(self, plan: PrecisionPlan) -> dict[str, Any]:
         encoder, decoder = self.checkpoint.encoder, self.checkpoint.decoder
@@ -192,6 +201,9 @@ class StreamForm:
             )
             for name, network in self.networks(plan).items()
         }
+
+    def before_integers(self, models: Mapping[str, bytes]) -> dict[str, onnx.ModelProto]:
+        return {name: onnx.load_from_string(data) for name, data in models.items()}
 
     def networks(self, plan: PrecisionPlan) -> dict[str, Any]:
         return {"encode": StreamEncoder(self.checkpoint, plan), "decode": StreamDecoder(self.checkpoint, plan)}

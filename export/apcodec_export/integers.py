@@ -12,9 +12,7 @@ from torch import Tensor
 
 from apcodec_deploy.audio.reference import REAL, reference_signals
 from apcodec_export.checkpoint import Checkpoint
-from apcodec_export.deployed.precision import PrecisionPlan
 from apcodec_export.forms import form_of, layer_paths
-from apcodec_export.graphs import to_onnx
 from apcodec_export.judgement import decibels
 from apcodec_export.quantization import quantized
 
@@ -61,16 +59,25 @@ class IntegerJudgement:
 
 
 @torch.no_grad()
-def integer_graphs(checkpoint: Checkpoint, plan: PrecisionPlan) -> dict[str, bytes]:
-    """The graphs with the network in them with 8-bit products, serialized, calibrated on one window of real signals."""
+def integer_graphs(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The graphs with the network in them with 8-bit products, calibrated on one window of real signals.
+
+    Args:
+        checkpoint: The model.
+        models: Its exported float32 graphs, serialized, by name.
+
+    Returns:
+        The graphs, serialized, by name.
+    """
     form = form_of(checkpoint)
+    plan = form.integer
     held = _signals(checkpoint)
     feeds = [form.feeds(held[name]) for name in REAL]
     products = [path.partition(".") for path in layer_paths(checkpoint, plan) if plan.quantizes(path)]
     made = {}
-    for label, graph in form.reduced(plan).items():
+    for label, model in form.before_integers(models).items():
         own = [name for part, _, name in products if part == label]
-        made[label] = quantized(to_onnx(graph, checkpoint.fingerprint), own, [each[label] for each in feeds])
+        made[label] = quantized(model, own, [each[label] for each in feeds])
     return {label: model.SerializeToString(deterministic=True) for label, model in made.items()}
 
 

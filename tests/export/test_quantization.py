@@ -11,12 +11,15 @@ import torch
 
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.errors import ExportError
+from apcodec_deploy.families import STREAM_GRAPHS
 from apcodec_deploy.ort import onnxruntime
 from apcodec_export import integers
-from apcodec_export.checkpoint import Checkpoint
+from apcodec_export.checkpoint import Checkpoint, random_checkpoint
 from apcodec_export.deployed.precision import INTEGER
-from apcodec_export.forms import layer_paths
+from apcodec_export.forms import StreamForm, layer_paths
+from apcodec_export.graphs import to_onnx
 from apcodec_export.integers import IntegerJudgement, integer_graphs, judge_integers
+from apcodec_export.network import NetworkConfig
 from apcodec_export.quantization import quantized
 
 
@@ -99,7 +102,16 @@ def test_exactly_the_planned_products_are_8_bit(unpublished_grn: Checkpoint, int
 
 @pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bytes(unpublished_grn: Checkpoint, integer: dict[str, bytes]) -> None:
-    assert integer_graphs(unpublished_grn, INTEGER) == integer
+    assert integer_graphs(unpublished_grn, {}) == integer
+
+
+@pytest.mark.slow
+def test_the_float32_graphs_of_streams_are_those_that_8_bits_would_get(streamable_bundle: Path) -> None:
+    bundle = Bundle.open(streamable_bundle)
+    form = StreamForm(random_checkpoint(NetworkConfig(**bundle.manifest["network"])))
+    models = {name: bundle.graph(name) for name in STREAM_GRAPHS}
+    traced = {name: to_onnx(graph, bundle.fingerprint) for name, graph in form.reduced(form.integer).items()}
+    assert form.before_integers(models) == traced
 
 
 def test_a_bundle_says_what_its_8_bit_graphs_cost() -> None:

@@ -39,6 +39,8 @@ settings.load_profile("default")
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+PROVEN = ("proven_bundle", "proven_remembering_bundle")
+"""Bundles with every precision, for slow tests."""
 FAMILIES = {"grn": GOLDEN / "apcodec_48k_grn_tiny", "layerscale": GOLDEN / "apcodec_16k_layerscale_tiny"}
 
 
@@ -65,6 +67,20 @@ def _float32_on_cpus() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CPU_VARIABLE, ONNXRUNTIME)
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is slow where the export that it needs takes long to make and serves few."""
+    for item in items:
+        if _waits_for_an_export(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _waits_for_an_export(item: pytest.Item) -> bool:
+    needed, case = set(getattr(item, "fixturenames", ())), getattr(item, "callspec", None)
+    of_second_family = case is not None and case.params.get("family") == "layerscale"
+    return not needed.isdisjoint(PROVEN) or ("bundle" in needed and of_second_family)
 
 
 def pytest_collection_finish() -> None:
@@ -127,15 +143,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def bundles(exported: Callable[[str], Path]) -> dict[str, Path]:
-    """The float32 graphs of both golden checkpoints, by family."""
-    return {name: exported(directory.name) for name, directory in FAMILIES.items()}
+def grn_bundle(exported: Callable[[str], Path]) -> Path:
+    """The float32 graphs of the golden checkpoint of the 48 kHz code, as a bundle."""
+    return exported(FAMILIES["grn"].name)
 
 
 @pytest.fixture(scope="session")
 def bundle(family: Path, exported: Callable[[str], Path]) -> Path:
-    """The float32 graphs of each golden family in turn, as a bundle."""
-    return exported(family.name)
+    """The float32 graphs of each golden family in turn, as a bundle.
+
+    The second one's is what slow tests export in any case: the same graphs, and others besides.
+    """
+    return exported(family.name if family == FAMILIES["grn"] else f"{family.name}-proven")
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +165,7 @@ def proven_bundle(family: Path, exported: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def streamable_bundle(exported: Callable[[str], Path]) -> Path:
-    """A small feed-forward streamable model of random weights, as users export it."""
+    """A small feed-forward streamable model of random weights, in float32 and int8."""
     return exported("streamable")
 
 
@@ -158,7 +177,7 @@ def remembering_bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def proven_remembering_bundle(exported: Callable[[str], Path]) -> Path:
-    """A small one with six frames of history, as users export it, for slow tests."""
+    """A small one with six frames of history, as users export it."""
     return exported("remembering")
 
 

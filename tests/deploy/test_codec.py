@@ -202,16 +202,16 @@ def test_a_clip_too_long_to_code_whole_is_refused_before_it_is_coded(codec: Code
         codec.encode(noise(100), window=200)
 
 
-def test_codes_of_another_model_are_refused(codec: Codec, speech: Audio, bundles: dict[str, Path]) -> None:
+def test_codes_of_another_model_are_refused(codec: Codec, speech: Audio, grn_bundle: Path) -> None:
     encoded = codec.encode(speech[:1000])
     with (
-        apcodec_deploy.load(bundles["grn"]) as other,
+        apcodec_deploy.load(grn_bundle) as other,
         pytest.raises(ModelMismatchError, match=f"{encoded.fingerprint}.*--model"),
     ):
         other.decode(encoded)
 
 
-def test_codes_out_of_range_never_reach_a_graph(bundles: dict[str, Path], codec: Codec, speech: Audio) -> None:
+def test_codes_out_of_range_never_reach_a_graph(grn_bundle: Path, codec: Codec, speech: Audio) -> None:
     encoded = codec.encode(speech[:1000])
     codes = encoded.codes.copy()
     codes[0, 0, 0] = 1024

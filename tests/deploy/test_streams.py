@@ -206,7 +206,7 @@ def test_a_bundle_says_what_a_program_must_know(streamable_bundle: Path) -> None
     assert stream["state"]["encode"] == {"audio_tail": {"shape": [280], "dtype": "float32", "start": 0}}
     for verified in (bundle.manifest["verification"], bundle.variant("int8")):
         assert verified["calls_of_other_sizes"]["equal_to_the_bit"] is True
-    assert bundle.precisions == ("float32", "float16", "int8")
+    assert bundle.precisions == ("float32", "int8")
     shown = invoke("inspect", streamable_bundle).stdout
     assert "calls_of_other_sizes int8" in shown and shown.count("equal to the bit (onnxruntime") == 2
 

@@ -70,6 +70,7 @@ def test_what_was_built_is_what_a_user_gets(machine: Machine, demo: Bundle, opti
     assert machine.cuda.allocations == {}
 
 
+@pytest.mark.slow
 def test_what_the_engines_do_not_take_still_works_where_the_choice_was_ours(
     machine: Machine, demo: Bundle, options: BuildOptions, speech: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +139,7 @@ def test_shapes_that_only_a_full_batch_gets_are_checked_too() -> None:
     assert _sizes(profile) == [(8, 50), (64, 50)]
 
 
+@pytest.mark.slow
 def test_a_set_that_could_not_be_run_when_it_was_built_is_built_again_where_it_can(
     machine: Machine, demo: Bundle, options: BuildOptions
 ) -> None:
@@ -212,6 +214,7 @@ def _without_timings(self: Any, network: Network, progress: Any) -> dict[str, An
     return {"audit": {}, "seconds": 0.1}
 
 
+@pytest.mark.slow
 def test_a_set_of_another_version_is_refused_with_the_command_that_helps(
     machine: Machine, demo: Bundle, options: BuildOptions
 ) -> None:

@@ -48,20 +48,24 @@ def full_width(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.open(path)
 
 
-@pytest.fixture(params=["demo", pytest.param("full width", marks=pytest.mark.slow)])
-def model(request: pytest.FixtureRequest) -> Bundle:
-    if request.param == "demo":
-        return Bundle.embedded()
-    found: Bundle = request.getfixturevalue("full_width")
-    return found
+FAST = ("demo", "low-latency", "float16")
+BUILDS = [
+    *(("demo", profile, "float16") for profile in shipped_profiles()),
+    *(("demo", profile, "float32") for profile in shipped_profiles() if profile != "throughput"),
+    ("full_width", "low-latency", "float16"),
+    ("full_width", "throughput", "float32"),
+]
+"""Of the embedded model and one of the published width, each with its costliest profile once."""
 
 
 @pytest.mark.parametrize(
-    "profile",
-    [pytest.param(name, marks=pytest.mark.slow) if name != "low-latency" else name for name in shipped_profiles()],
+    ("name", "profile", "precision"),
+    [pytest.param(*build, marks=[] if build == FAST else [pytest.mark.slow]) for build in BUILDS],
 )
-@pytest.mark.parametrize("precision", ["float16", pytest.param("float32", marks=pytest.mark.slow)])
-def test_every_profile_builds_with_every_product_in_its_precision(model: Bundle, profile: str, precision: str) -> None:
+def test_every_profile_builds_with_every_product_in_its_precision(
+    request: pytest.FixtureRequest, name: str, profile: str, precision: str
+) -> None:
+    model: Bundle = request.getfixturevalue(name)
     built = build_engines(model, replace(OPTIONS, precision=precision, profile=profile))
     layers = model.manifest["network"]["num_layers"]
     # Per branch a depthwise convolution a block, and an embedding where there are frames; then two down and one to the

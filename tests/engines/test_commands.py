@@ -30,6 +30,7 @@ def engines(built: tuple[Result, Path]) -> Path:
     return built[1]
 
 
+@pytest.mark.slow
 def test_a_build_says_what_it_made_and_what_it_could_not_check(built: tuple[Result, Path]) -> None:
     answer, out = built
     assert answer.exit_code == 0, answer.output

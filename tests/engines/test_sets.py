@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 OPTIONS = BuildOptions(flavour="rtx", precision="fp16")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("copied")
 @pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
 def test_the_cache_is_the_users_own(demo: Bundle, cache: Path) -> None:

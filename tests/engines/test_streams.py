@@ -43,11 +43,23 @@ def streaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BuildOptions:
     return BuildOptions(profile=str(tmp_path / "streams.toml"))
 
 
-@pytest.mark.parametrize(("precision", "parts"), [("fp32", True), ("fp16", False)])
+@pytest.mark.parametrize(
+    ("model", "precision", "parts"),
+    [
+        ("streamable_bundle", "fp32", True),
+        pytest.param("proven_remembering_bundle", "fp16", False, marks=pytest.mark.slow),
+    ],
+)
 def test_engines_of_streams_are_checked_kept_and_used(
-    machine: Machine, streamable_bundle: Path, streaming: BuildOptions, speech: Any, precision: str, parts: bool
+    machine: Machine,
+    request: pytest.FixtureRequest,
+    streaming: BuildOptions,
+    speech: Any,
+    model: str,
+    precision: str,
+    parts: bool,
 ) -> None:
-    bundle = Bundle.open(streamable_bundle)
+    bundle = Bundle.open(request.getfixturevalue(model))
     manifest = build_engines(bundle, replace(streaming, precision=precision, parts=parts)).stored.manifest
     assert [engine.name for engine in manifest.engines] == ["encode", "decode"] and not manifest.notes
     names = {binding.name for engine in manifest.engines for binding in engine.bindings if binding.output}

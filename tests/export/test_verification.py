@@ -101,11 +101,9 @@ def test_every_case_that_differs_is_named(checkpoint: Checkpoint, models: dict[s
     assert "speech +24 dB + constant + music, 13 frames" in line
 
 
-def test_another_models_graph_is_found(
-    checkpoint: Checkpoint, models: dict[str, bytes], bundles: dict[str, Path]
-) -> None:
+def test_another_models_graph_is_found(checkpoint: Checkpoint, models: dict[str, bytes], grn_bundle: Path) -> None:
     with pytest.raises(ExportError, match="quantizer"):
-        verify(checkpoint, {**models, "quantizer": (bundles["grn"] / "quantizer.onnx").read_bytes()})
+        verify(checkpoint, {**models, "quantizer": (grn_bundle / "quantizer.onnx").read_bytes()})
 
 
 def _rename(model: onnx.ModelProto) -> None:

@@ -56,13 +56,13 @@ def run(folder: Path, streams: str, *arguments: str, given: bytes = b"") -> subp
     "arguments",
     [
         "--help",
-        "--version",
-        "transcode --help",
+        pytest.param("--version", marks=pytest.mark.slow),
+        pytest.param("transcode --help", marks=pytest.mark.slow),
         "doctor",
-        "inspect a.apc --json",
+        pytest.param("inspect a.apc --json", marks=pytest.mark.slow),
         "encode a.wav -o -",
         "decode a.apc -o -",
-        "transcode . out --dry-run",
+        pytest.param("transcode . out --dry-run", marks=pytest.mark.slow),
     ],
 )
 def test_output_that_nobody_gets_is_an_error(folder: Path, arguments: str, streams: str) -> None:
@@ -102,13 +102,13 @@ def test_nothing_that_is_written_gets_into_a_closed_streams_place(folder: Path, 
     "arguments",
     [
         "",
-        "--help",
+        pytest.param("--help", marks=pytest.mark.slow),
         "doctor",
-        "doctor --json",
-        "inspect a.apc --json",
+        pytest.param("doctor --json", marks=pytest.mark.slow),
+        pytest.param("inspect a.apc --json", marks=pytest.mark.slow),
         "encode - -o -",
         "decode a.apc -o -",
-        "transcode . out --dry-run",
+        pytest.param("transcode . out --dry-run", marks=pytest.mark.slow),
     ],
 )
 def test_a_reader_that_has_gone_is_not_told(folder: Path, arguments: str) -> None:

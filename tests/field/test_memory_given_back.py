@@ -27,6 +27,7 @@ print(*after)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's /proc")
 def test_a_closed_codec_leaves_little_behind_however_often() -> None:
     answer = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, timeout=120)

@@ -45,10 +45,10 @@ def script(page: Path) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(SET_UP))
 
 
-LONG = ("docs/corpus.md", "docs/cpu.md", "docs/shell.md")
-"""Pages that take longer than a few seconds."""
+FAST = ("README.md",)
+"""Pages of the fast tests: what everybody tries first."""
 PAGES = [
-    pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if name_of(page) in LONG else [])
+    pytest.param(page, id=name_of(page), marks=[] if name_of(page) in FAST else [pytest.mark.slow])
     for page in GUIDES
     if script(page).strip() or run_by_tests(page, "python")
 ]

@@ -46,6 +46,7 @@ def test_the_average_is_the_sum_of_what_the_steps_had_with_falling_weights(small
     assert not any(each.requires_grad for each in averaged.generator.parameters())
 
 
+@pytest.mark.slow
 def test_the_result_is_the_average_and_a_resumed_run_goes_on_with_both(
     tmp_path: Path, small: TrainingConfig, folder: Path
 ) -> None:

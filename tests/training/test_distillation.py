@@ -72,6 +72,7 @@ def teacher_folder(tmp_path: Path, small: TrainingConfig) -> Path:
     return output.path
 
 
+@pytest.mark.slow
 def test_an_interrupted_distillation_goes_on_as_if_it_had_not_been(
     small: TrainingConfig, folder: Path, teacher_folder: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_what_a_kill_left_of_a_later_step_does_not_push_out_a_whole_checkpoint(
     assert folder.newest == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, small: TrainingConfig) -> None:
     code = """
 import resource, sys

@@ -39,12 +39,12 @@ def test_nothing_to_validate_with_gives_nothing(generator: Generator) -> None:
     assert validate(generator, (), 1.0) == {}
 
 
-def test_what_is_heard_is_what_the_exported_model_says(folder: Path, bundles: dict[str, Path]) -> None:
+def test_what_is_heard_is_what_the_exported_model_says(folder: Path, grn_bundle: Path) -> None:
     made = Checkpoint.load(CheckpointFiles.find(FAMILIES["grn"]))
     audio = Material.find(folder, validation=None, clips=0, seed=0).training[0]
     heard: list[Heard] = []
     validate(Generator(made.network, made.encoder, made.decoder), [audio], 0.5, heard=heard.append)
-    with apcodec_deploy.load(bundles["grn"]) as codec:
+    with apcodec_deploy.load(grn_bundle) as codec:
         decoded = codec.decode(codec.encode(heard[0].original, 48_000))
     noise = decoded - heard[0].decoded
     assert 10 * np.log10(np.mean(decoded**2) / np.mean(noise**2)) > 60

@@ -51,9 +51,9 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(bundles: dict[str, Path]) -> Iterator[Pair]:
+def pair(grn_bundle: Path) -> Iterator[Pair]:
     """Of the published 48 kHz code's golden checkpoint."""
-    with model_of(str(bundles["grn"]), Path(__file__).parents[2] / "golden" / "apcodec_48k_grn_tiny") as model:
+    with model_of(str(grn_bundle), Path(__file__).parents[2] / "golden" / "apcodec_48k_grn_tiny") as model:
         settings = Settings(threads=1, model=model.bundle, checkpoint=model.checkpoint, options={"window": "whole"})
         yield Pair(PyTorchReference(settings), ApcodecContender(settings))
 
@@ -181,6 +181,7 @@ def test_without_a_checkpoint_it_says_which_option_brings_one(tmp_path: Path) ->
         PyTorchReference(Settings(threads=1, checkpoint=str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_the_compiled_networks_code_alike(
     family: Path, subject: PyTorchReference, audio: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_every_process_draws_the_same_bytes_and_none_needs_pyplot(seed: str) -> None:
     paths = os.pathsep.join(path for path in sys.path if path)

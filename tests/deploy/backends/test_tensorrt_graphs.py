@@ -45,6 +45,7 @@ def test_a_switch_of_profiles_voids_the_recordings(
     assert machine.cuda.launched > 0
 
 
+@pytest.mark.slow
 def test_a_recording_of_one_batch_is_not_replayed_for_another(
     sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
 ) -> None:

@@ -37,7 +37,13 @@ PROFILE = Profile(
 )
 
 
-@pytest.fixture(scope="module", params=["streamable_bundle", "remembering_bundle"], ids=["context 0", "context 6"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("streamable_bundle", id="context 0"),
+        pytest.param("remembering_bundle", id="context 6", marks=pytest.mark.slow),
+    ],
+)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return Bundle.open(request.getfixturevalue(request.param))
 

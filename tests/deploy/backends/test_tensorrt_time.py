@@ -47,6 +47,7 @@ def test_the_time_is_that_of_the_engines_without_the_copies(
             assert machine.backend.device_seconds(direction, given_rows) == engines * ENGINE_SECONDS
 
 
+@pytest.mark.slow
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=st.integers(0, 2**32))
 def test_no_order_in_which_a_gpu_may_work_changes_the_time_or_later_results(

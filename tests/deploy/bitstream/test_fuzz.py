@@ -182,6 +182,7 @@ def test_any_bytes(data: bytes, start: bytes, salvage: bool) -> None:
     check(seal(bytearray(start + data)), salvage=salvage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("invented", [False, True])
 def test_twenty_thousand_more(files: list[bytes], invented: bool) -> None:
     """The same without hypothesis, which takes most of the time above."""

@@ -45,6 +45,7 @@ def test_every_format_has_the_source_length_and_rate(codec: Codec, tmp_path: Pat
     assert (info.frames, info.samplerate, info.channels) == (20_011, 44_100, 1)
 
 
+@pytest.mark.slow
 def test_codes_become_arrays_from_audio_and_from_codes(codec: Codec, tmp_path: Path, speech: Audio) -> None:
     wav(tmp_path / "in" / "a.wav", np.stack([speech, speech[::-1]], axis=1), 44_100, "FLOAT")
     encoded = codec.encode(np.stack([speech, speech[::-1]]), 44_100)

@@ -167,8 +167,8 @@ def test_deep_looks_into_arrays(
     assert words is None or re.search(words, problems[0])
 
 
-def test_another_models_codec_cannot_check_deeply(out: Path, bundles: dict[str, Path]) -> None:
-    with load(bundles["grn"]) as other, pytest.raises(ModelMismatchError, match="--model"):
+def test_another_models_codec_cannot_check_deeply(out: Path, grn_bundle: Path) -> None:
+    with load(grn_bundle) as other, pytest.raises(ModelMismatchError, match="--model"):
         found(out, other)
 
 

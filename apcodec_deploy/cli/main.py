@@ -108,8 +108,13 @@ def main() -> NoReturn:
         code = INTERRUPTED
     except ReaderGoneError:
         code = READER_GONE
-    except ApcodecError as error:
-        code = _told(error)
+    except Exception as error:
+        if signals.heard:  # what it broke off is no error to be told
+            code = INTERRUPTED
+        elif isinstance(error, ApcodecError):
+            code = _told(error)
+        else:
+            raise
     code = signals.exit_code(code)
     if any_left():
         # It waits natively for a file or a pipe that gives nothing, and would be torn out of that.

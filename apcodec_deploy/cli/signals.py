@@ -45,9 +45,18 @@ class Signals:
         if cls._listening is not None and cls._listening._first is not None:
             raise KeyboardInterrupt
 
+    @property
+    def heard(self) -> bool:
+        """Whether there was one."""
+        return self._first is not None
+
     def exit_code(self, code: int) -> int:
-        """The exit code of a command that ended with ``code``: 128 and the signal's number where one ended it."""
-        return 128 + self._first if code == INTERRUPTED and self._first is not None else code
+        """The exit code of a command that ended with ``code``: 128 and the signal's number where one ended it.
+
+        So does one that failed after a signal: a package that is being imported may turn what the signal raised into an
+        error of its own.
+        """
+        return 128 + self._first if code and self._first is not None else code
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self._first is None:

@@ -44,6 +44,7 @@ def measured() -> Results:
         return measure_speed(plan(entries, modes_named(["cpuN", "cpu1"])))
 
 
+@pytest.mark.slow
 def test_the_real_time_factor_comes_out_right(measured: Results) -> None:
     for name in ("sleeper", "device"):
         own = {each.case.operation: each for each in measured.timings if each.contender == name and each.mode == "cpuN"}

@@ -52,6 +52,7 @@ def of(results: Results, name: str, mode: str) -> list[Timing]:
     return [each for each in results.timings if (each.contender, each.mode) == (name, mode)]
 
 
+@pytest.mark.slow
 def test_a_push_takes_what_it_takes_with_every_number_of_threads(measured: Results) -> None:
     for name, cost in (("live", Live.PUSH), ("liveslow", LiveSlow.PUSH)):
         own = of(measured, name, "push")

@@ -149,7 +149,9 @@ def test_a_set_that_could_not_be_run_when_it_was_built_is_built_again_where_it_c
     assert build_engines(demo, options).reasons == ("the engines are stale: they were not checked on Simulated GPU",)
 
 
-@pytest.mark.parametrize(("direction", "change"), [("decode", _nan), ("encode", _one_code)])
+@pytest.mark.parametrize(
+    ("direction", "change"), [("decode", _nan), pytest.param("encode", _one_code, marks=pytest.mark.slow)]
+)
 def test_half_precision_that_fails_falls_back_to_float32_with_a_loud_line(
     machine: Machine, demo: Bundle, options: BuildOptions, direction: str, change: Any
 ) -> None:
@@ -172,6 +174,7 @@ def test_half_precision_that_fails_falls_back_to_float32_with_a_loud_line(
     assert build_engines(demo, options).up_to_date
 
 
+@pytest.mark.slow
 def test_engines_that_fail_in_float32_are_not_kept(machine: Machine, demo: Bundle, options: BuildOptions) -> None:
     machine.module.faults.corrupt = lambda outputs: outputs["audio"].fill(0) if "audio" in outputs else None
     with pytest.raises(BuildError, match=r"decode in float32 failed its check on this GPU .*nothing but zeros"):

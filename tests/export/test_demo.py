@@ -22,8 +22,10 @@ from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 
 CLIPS = [
     "speech_female_48k.wav",
-    "music_44k.ogg",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("speech_german_22k.wav", "speech_male_44k.flac")),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("music_44k.ogg", "speech_german_22k.wav", "speech_male_44k.flac")
+    ),
 ]
 
 

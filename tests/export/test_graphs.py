@@ -263,6 +263,7 @@ def test_every_graph_names_itself_and_its_model(models: Mapping[str, onnx.ModelP
         }
 
 
+@pytest.mark.slow
 def test_exporting_again_gives_identical_bytes(checkpoint: Checkpoint, bundle: Path) -> None:
     graph = exporter.graphs(checkpoint)["dequantizer"]
     again = exporter.to_onnx(graph, checkpoint.fingerprint).SerializeToString(deterministic=True)

@@ -32,6 +32,7 @@ def test_both_families_keep_codes_and_audio_in_half_precision(checkpoint: Checkp
     assert 0 < max(judgement.largest.values()) < 65504 / HEADROOM
 
 
+@pytest.mark.slow
 @both_families
 def test_a_plan_that_keeps_everything_changes_next_to_nothing(checkpoint: Checkpoint) -> None:
     judgement = judge(checkpoint, replace(HALF, float32=("*",)))

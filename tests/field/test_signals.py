@@ -201,6 +201,30 @@ def test_a_signal_whose_exception_was_lost_is_heard_all_the_same(how: str) -> No
     assert (ran.returncode, ran.stdout) == (0, "heard\n"), ran.stderr
 
 
+BROKEN_OFF = """
+import os, signal
+from apcodec_deploy.cli import main
+from apcodec_deploy.errors import MissingDependencyError
+
+def run():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        raise {error} from None
+
+main._run = run
+main.main()
+"""
+
+
+@pytest.mark.parametrize("error", ['MissingDependencyError("it cannot run")', 'ImportError("initialization failed")'])
+def test_an_error_that_a_signal_becomes_is_not_told(error: str) -> None:
+    """Packages that are being imported turn what they do not know into an error of their own."""
+    program = BROKEN_OFF.format(error=error)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGTERM, "")
+
+
 def test_work_that_ends_early_ends_its_feed() -> None:
     """An error in what has come is told while the producer is silent."""
     source, silent = os.pipe()

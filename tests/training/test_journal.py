@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,9 @@ def test_a_resumed_board_keeps_the_step_it_is_resumed_at(tmp_path: Path) -> None
         for step in steps:
             board.numbers("training", {"a": step + after}, step)
         board.close()
+        second = int(time.time())
+        while int(time.time()) == second:  # files are read in the order of the seconds in their names
+            time.sleep(0.02)
     held = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in held.Scalars("training/a")] == [(5, 5), (10, 10), (15, 25)]
 

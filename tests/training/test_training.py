@@ -68,6 +68,7 @@ def test_a_small_model_learns_four_clips_by_heart(tmp_path: Path, small: Trainin
     assert mel[-1] < 0.25 * mel[0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     config = small.changed(
         {

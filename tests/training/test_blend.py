@@ -1,0 +1,84 @@
+"""The mean of checkpoints: between them, readable, and refused where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from conftest import FAMILIES, ROOT
+
+from apcodec_deploy.errors import CheckpointError
+from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
+
+SCRIPT = ROOT / "training" / "blend.py"
+
+
+@pytest.fixture(scope="module")
+def blend() -> ModuleType:
+    """The script."""
+    spec = importlib.util.spec_from_file_location("blend", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def golden() -> Checkpoint:
+    return Checkpoint.load(CheckpointFiles.find(FAMILIES["grn"]))
+
+
+@pytest.fixture
+def other(golden: Checkpoint, tmp_path: Path) -> Path:
+    """A checkpoint of the same network with other weights, as the published code saves one."""
+    made = random_checkpoint(golden.network, seed=3)
+    (tmp_path / "other").mkdir()
+    for part, module in (("encoder", made.encoder), ("decoder", made.decoder)):
+        torch.save({part: module.state_dict()}, tmp_path / "other" / f"{part}_00000007")
+    config = (FAMILIES["grn"] / "config.json").read_text()
+    (tmp_path / "other" / "config.json").write_text(config)
+    return tmp_path / "other"
+
+
+def test_the_mean_lies_between_and_loads(golden: Checkpoint, other: Path, tmp_path: Path) -> None:
+    command = [sys.executable, SCRIPT, tmp_path / "mean", f"1:{FAMILIES['grn']}", f"3:{other}"]
+    subprocess.run(command, check=True)
+    mean, second = (Checkpoint.load(CheckpointFiles.find(path)) for path in (tmp_path / "mean", other))
+    assert mean.network == golden.network and mean.fingerprint not in (golden.fingerprint, second.fingerprint)
+    for part in ("encoder", "decoder"):
+        states = [dict(getattr(each, part).state_dict()) for each in (golden, second, mean)]
+        for name, found in states[2].items():
+            torch.testing.assert_close(found, 0.25 * states[0][name] + 0.75 * states[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_of_one_checkpoint_is_itself(blend: ModuleType, golden: Checkpoint, tmp_path: Path) -> None:
+    blend.write_blend(tmp_path / "same", [(0.25, FAMILIES["grn"]), (0.75, FAMILIES["grn"])])
+    same = Checkpoint.load(CheckpointFiles.find(tmp_path / "same"))
+    for part in ("encoder", "decoder"):
+        expected = getattr(golden, part).state_dict()
+        assert all(torch.equal(found, expected[name]) for name, found in getattr(same, part).state_dict().items())
+
+
+def test_checkpoints_of_two_networks_have_no_mean(blend: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="only those of one network have a mean"):
+        blend.write_blend(tmp_path / "none", [(1, FAMILIES["grn"]), (1, FAMILIES["layerscale"])])
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_arguments_are_one_line(other: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        ([f"0:{other}"], "a share is not above zero"),
+        ([f"1:{tmp_path / 'absent'}"], "is not a directory"),
+        ([str(other)], "invalid _part value"),
+    ):
+        command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 2 and words in ran.stderr, ran.stderr
+        assert "Traceback" not in ran.stderr and not (tmp_path / "out").exists()
+    assert json.loads((other / "config.json").read_text())

@@ -1,0 +1,91 @@
+"""The mean of checkpoints, weight by weight: of two runs from the same start it is often better than either.
+
+    .venv/bin/python training/blend.py OUT_DIR 0.5:training/demo 0.5:RUN/best
+
+Every part is a share and a folder with ``encoder_*``, ``decoder_*`` and ``config.json``; of several steps the newest is
+taken. The shares are divided by their sum. The config is the last folder's. Runs that did not begin at the same weights
+have no mean that sounds: their units are in another order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from apcodec_deploy.errors import ApcodecError, CheckpointError
+from apcodec_export.checkpoint import PARTS, CheckpointFiles, canonical, read_state
+
+State = dict[str, Tensor]
+
+
+def blended(shares: Sequence[float], states: Sequence[State]) -> State:
+    """The mean of one part of several checkpoints, in double precision.
+
+    Raises:
+        CheckpointError: They do not hold the same weights.
+    """
+    first = states[0]
+    for state in states[1:]:
+        odd = sorted(name for name in first.keys() | state.keys() if _shape(first, name) != _shape(state, name))
+        if odd:
+            raise CheckpointError(f"the checkpoints differ in {odd[0]}; only those of one network have a mean")
+    total = sum(shares)
+    return {
+        name: torch.stack([share / total * state[name].double() for share, state in zip(shares, states, strict=True)])
+        .sum(0)
+        .to(tensor.dtype)
+        for name, tensor in first.items()
+    }
+
+
+def _shape(state: State, name: str) -> torch.Size | None:
+    return state[name].shape if name in state else None
+
+
+def write_blend(out: Path, parts: Sequence[tuple[float, Path]]) -> None:
+    """Write the mean of checkpoints into a new folder, as the published code saves one.
+
+    Args:
+        out: The folder, which must not exist.
+        parts: A share above zero and the folder of each checkpoint.
+
+    Raises:
+        CheckpointError: One cannot be read, or they are not of one network.
+    """
+    if any(share <= 0 for share, _ in parts):
+        raise CheckpointError("a share is not above zero; leave that checkpoint out")
+    files = [CheckpointFiles.find(folder) for _, folder in parts]
+    shares = [share for share, _ in parts]
+    made = {
+        part: blended(shares, [canonical(read_state(getattr(each, part), part)) for each in files]) for part in PARTS
+    }
+    out.mkdir(parents=True)
+    for part, state in made.items():
+        torch.save({part: state}, out / f"{part}_00000000")
+    shutil.copy(files[-1].config, out / "config.json")
+
+
+def _part(text: str) -> tuple[float, Path]:
+    share, _, folder = text.partition(":")
+    return float(share), Path(folder)
+
+
+def main() -> None:
+    """Blend what the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT_DIR")
+    parser.add_argument("parts", type=_part, nargs="+", metavar="SHARE:DIR")
+    given = parser.parse_args()
+    try:
+        write_blend(given.out, given.parts)
+    except (ApcodecError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

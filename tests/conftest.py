@@ -41,6 +41,8 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 PROVEN = ("proven_bundle", "proven_remembering_bundle")
 """Bundles with every precision, for slow tests."""
+SLOW_TO_MAKE = pytest.param(None, marks=pytest.mark.slow, id=pytest.HIDDEN_PARAM)
+"""The only parameter of a fixture that takes long to make: tests that use it are slow."""
 FAMILIES = {"grn": GOLDEN / "apcodec_48k_grn_tiny", "layerscale": GOLDEN / "apcodec_16k_layerscale_tiny"}
 
 

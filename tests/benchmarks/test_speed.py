@@ -8,6 +8,7 @@ from pathlib import Path
 
 import benchmark_stand_ins
 import pytest
+from conftest import SLOW_TO_MAKE
 
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry
@@ -34,7 +35,7 @@ def plan(entries: list[Entry], modes: list[Mode], seconds: float = 1.5) -> Plan:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[SLOW_TO_MAKE])
 def measured() -> Results:
     """One run of good and bad contenders; they are found as in every other test."""
     names = ("Sleeper", "Device", "Raiser", "Dier", "absent")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmark_stand_ins import PATH, RATE, Live, LiveSlow
+from conftest import SLOW_TO_MAKE
 
 from apcodec_benchmarks.contenders.base import Settings
 from apcodec_benchmarks.contenders.catalogue import Entry
@@ -29,7 +30,7 @@ def steps() -> list[tuple[str, int, int]]:
     return []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[SLOW_TO_MAKE])
 def measured(steps: list[tuple[str, int, int]]) -> Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATH)

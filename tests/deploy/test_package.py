@@ -147,6 +147,7 @@ def test_the_runtime_works_without_any_optional_package(arguments: list[str], tm
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_written_into_the_users_home(tmp_path: Path) -> None:
     """ONNX Runtime's import writes a device id and events there, unless it is told not to."""
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}

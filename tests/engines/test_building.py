@@ -96,6 +96,7 @@ def test_half_precision_networks_take_three_fifths_of_the_room_at_most(full_widt
         assert sizes["fp16"][name] <= 0.6 * sizes["fp32"][name], name
 
 
+@pytest.mark.slow
 def test_the_manifest_tells_everything(demo: Bundle, cache: Path) -> None:
     import tensorrt_rtx
 

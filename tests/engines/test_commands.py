@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import SLOW_TO_MAKE
 from typer.testing import CliRunner, Result
 
 from apcodec_deploy.cli.main import app
@@ -18,7 +19,7 @@ def apcodec(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[SLOW_TO_MAKE])
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """What a build of the demo model says, and the engines."""
     out = tmp_path_factory.mktemp("built") / "engines"

@@ -18,6 +18,7 @@ from typing import Any
 
 import onnx
 import pytest
+from conftest import SLOW_TO_MAKE
 
 from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.engines.manifest import MANIFEST
@@ -57,7 +58,7 @@ def test_a_named_place_is_as_the_users_umask_has_it(made: Path) -> None:
     assert not stat.S_IMODE(made.stat().st_mode) & 0o022
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[SLOW_TO_MAKE])
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Engines of the demo model, to be copied."""
     path = tmp_path_factory.mktemp("made") / "engines"

@@ -76,6 +76,7 @@ def test_native_reading_is_not_done_where_signals_are_heard() -> None:
     assert aside(lambda watch: threading.current_thread()) is not threading.main_thread()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe can be set on Linux")
 def test_a_process_ends_while_a_thread_of_ours_waits_natively(tmp_path: Path) -> None:
     """For a reader of our output that takes nothing: the thread is left, and Python is not taken apart around it."""

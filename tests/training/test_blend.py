@@ -46,6 +46,7 @@ def other(golden: Checkpoint, tmp_path: Path) -> Path:
     return tmp_path / "other"
 
 
+@pytest.mark.slow
 def test_the_mean_lies_between_and_loads(golden: Checkpoint, other: Path, tmp_path: Path) -> None:
     command = [sys.executable, SCRIPT, tmp_path / "mean", f"1:{FAMILIES['grn']}", f"3:{other}"]
     subprocess.run(command, check=True)

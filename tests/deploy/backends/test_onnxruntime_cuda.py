@@ -191,6 +191,7 @@ def test_windows_of_several_files_share_batches(
     assert card.ort.runs < 3 * sum(len(clip) // 9600 for clip in clips)
 
 
+@pytest.mark.slow
 def test_float16_runs_its_own_networks_and_must_meet_the_proof(card: Card) -> None:
     backend = open_cuda(Bundle.embedded(), precision="float16")
     assert isinstance(backend, CudaBackend)

@@ -46,6 +46,7 @@ def test_odd_lengths_get_what_they_get_alone(
     agree(Machine(sets()), rows(3, samples), reference)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=st.integers(0, 2**32), count=st.integers(1, 9))
 def test_no_order_in_which_a_gpu_may_work_changes_anything(

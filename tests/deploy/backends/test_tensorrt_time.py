@@ -36,6 +36,7 @@ def queued(machine: Machine) -> int:
     return sum(len(stream.queue) for stream in machine.cuda.streams.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "engines"), [(False, 1), (True, 3)], ids=["joined", "parts"])
 def test_the_time_is_that_of_the_engines_without_the_copies(
     sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], parts: bool, engines: int
@@ -63,6 +64,7 @@ def test_no_order_in_which_a_gpu_may_work_changes_the_time_or_later_results(
     agree(machine, rows(1), reference)
 
 
+@pytest.mark.slow
 def test_clips_after_a_timing_get_what_they_get_alone(
     sets: Callable[..., StoredSet], rows: Callable[..., NDArray[np.float32]], reference: OnnxRuntimeBackend
 ) -> None:

@@ -230,6 +230,7 @@ def test_codes_keep_their_suffix(clip: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "b.wav").exists()
 
 
+@pytest.mark.slow
 def test_salvage_says_how_much_of_a_cut_file_is_missing(tmp_path: Path, codec: Codec) -> None:
     codec.encode(np.random.default_rng(0).normal(0, 0.1, 14 * 48_000).astype(np.float32)).save(tmp_path / "a.wav.apc")
     data = (tmp_path / "a.wav.apc").read_bytes()

@@ -18,6 +18,7 @@ from apcodec_deploy.transcoding.job import JobOptions, run
 from apcodec_deploy.transcoding.report import Outcome
 
 
+@pytest.mark.slow
 def test_a_file_codes_to_the_same_bytes_alone_in_company_and_with_two_jobs(
     codec: Codec, tmp_path: Path, speech: Audio
 ) -> None:

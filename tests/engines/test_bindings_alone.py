@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from tensorrt_stubs import driver_stub, tensorrt_stubs
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.uname().machine != "x86_64",
-    reason="the bindings have wheels for Linux on x86-64",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.uname().machine != "x86_64",
+        reason="the bindings have wheels for Linux on x86-64",
+    ),
+]
 ROOT = Path(__file__).parents[2]
 NO_CUDA = "CUDA initialization failure with error: 35"
 LACKING = "Unable to load library: libnvinfer_builder_resource_sm90.so.11.4.0: cannot open shared object file"

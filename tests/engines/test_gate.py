@@ -63,6 +63,7 @@ def test_the_graphs_themselves_pass(reference: OnnxRuntimeBackend, demo: Bundle,
     assert set(found.measured["snr_db"]) == {"speech", "music", "speech +24 dB", "silence", "constant"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

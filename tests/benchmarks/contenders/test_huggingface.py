@@ -22,10 +22,9 @@ from apcodec_benchmarks.contenders.base import HasCodes, Settings
 from apcodec_benchmarks.contenders.catalogue import entries_named
 from apcodec_deploy.errors import ContenderError
 
+pytestmark = pytest.mark.slow  # the models have their published sizes
+
 NAMES = ("encodec-24k", "encodec-48k", "dac-44k", "dac-24k", "dac-16k", "mimi")
-FAST = ("encodec-24k", "encodec-48k")
-"""What the fast tests run."""
-RUN = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in NAMES]
 # Rate in Hz, channels, samples per frame, codebooks and bits of each: the papers and the published configurations.
 PUBLISHED = {
     "encodec-24k": (24_000, 1, 320, 8, 10),
@@ -105,7 +104,7 @@ def silent_end(audio: NDArray[np.float32]) -> int:
     return len(audio) - len(np.trim_zeros(audio, "b"))
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", NAMES)
 def test_facts_are_those_of_the_published_model(load: Load, name: str, requests: list[object]) -> None:
     codec = load(name)
     assert not requests  # without --trained nobody is asked for weights
@@ -123,7 +122,7 @@ def test_facts_are_those_of_the_published_model(load: Load, name: str, requests:
     assert codes.min() >= 0 and codes.max() < 2**bits
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_clip_of_any_length_comes_back_as_long_as_it_was(narrow: Load, name: str) -> None:
     codec = narrow(name)
     frame = codec.facts.frame
@@ -136,7 +135,7 @@ def test_a_clip_of_any_length_comes_back_as_long_as_it_was(narrow: Load, name: s
         assert max(map(silent_end, decoded)) <= (8 if name in ("dac-24k", "dac-16k") and samples > 8 else 0), samples
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", NAMES)
 def test_clips_of_a_batch_get_what_each_gets_alone(narrow: Load, name: str) -> None:
     codec = narrow(name)
     batch = noise(2, 5 * codec.facts.frame + 11, LOUD)
@@ -189,7 +188,7 @@ def test_half_precision_decodes_to_about_the_same(narrow: Load, name: str, preci
     assert {each.dtype for each in codec.model.parameters()} == {getattr(torch, precision)}
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", NAMES)
 def test_random_codebooks_hold_something(load: Load, name: str) -> None:
     model = load(name).model
     books = [each.codebook for each in model.modules() if hasattr(each, "codebook")]

@@ -17,6 +17,8 @@ from apcodec_benchmarks.measurements import ContenderRecord
 from apcodec_benchmarks.report.listening import Listening, write_listening_report
 from apcodec_benchmarks.results import Results
 
+pytestmark = pytest.mark.slow  # a browser takes up to half a minute to start
+
 Browser = Any
 """What the fixture ``chromium`` in ``conftest.py`` gives."""
 RATE = 24_000

@@ -31,6 +31,7 @@ def least(worker: Worker, case: Case, calls: int = 5) -> float:
     return min(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Sleeper", "Spinner", "Device"])
 @pytest.mark.parametrize(
     ("operation", "cost"), [("encode", ENCODE), ("decode", DECODE), ("round_trip", ENCODE + DECODE)]

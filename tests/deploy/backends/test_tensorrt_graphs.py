@@ -56,6 +56,7 @@ def test_a_recording_of_one_batch_is_not_replayed_for_another(
     assert machine.cuda.launched > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refuse", ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"])
 def test_where_recording_fails_calls_go_on_one_by_one(
     sets: Callable[..., StoredSet],

@@ -29,8 +29,9 @@ from apcodec_engines.planning import BuildOptions
 
 pytestmark = pytest.mark.gpu
 Array = NDArray[np.float32]
-_NOISE = 1.1
-"""Two timings of the same work differ by so much at most, of the shortest of several; on a CPU that simulates, too."""
+_NOISE = 2.0
+"""Two timings of the same work differ by less, the shortest of several, on a busy CPU that simulates, too. What is wrong
+differs by more: a unit taken for another is a thousand."""
 
 
 def snr(expected: Array, found: Array) -> float:

@@ -30,8 +30,8 @@ from apcodec_engines.planning import BuildOptions
 pytestmark = pytest.mark.gpu
 Array = NDArray[np.float32]
 _NOISE = 2.0
-"""Two timings of the same work differ by less, the shortest of several, on a busy CPU that simulates, too. A mistake makes
-more: a unit taken for another is a thousand."""
+"""Two timings of the same work differ by less, the shortest of several, on a busy CPU that simulates, too. A unit taken
+for another is a factor of a thousand."""
 
 
 def snr(expected: Array, found: Array) -> float:

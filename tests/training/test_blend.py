@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -72,14 +71,16 @@ def test_checkpoints_of_two_networks_have_no_mean(blend: ModuleType, tmp_path: P
     assert not (tmp_path / "none").exists()
 
 
-def test_bad_arguments_are_one_line(other: Path, tmp_path: Path) -> None:
-    for arguments, words in (
-        ([f"0:{other}"], "a share is not above zero"),
-        ([f"1:{tmp_path / 'absent'}"], "is not a directory"),
-        ([str(other)], "invalid _part value"),
+def test_bad_arguments_are_one_line(
+    blend: ModuleType, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argument, words in (
+        (f"0:{other}", "a share is not above zero"),
+        (f"1:{tmp_path / 'absent'}", "is not a directory"),
+        (str(other), "invalid _part value"),
     ):
-        command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), *arguments]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ran.returncode == 2 and words in ran.stderr, ran.stderr
-        assert "Traceback" not in ran.stderr and not (tmp_path / "out").exists()
-    assert json.loads((other / "config.json").read_text())
+        monkeypatch.setattr(sys, "argv", ["blend.py", str(tmp_path / "out"), argument])
+        with pytest.raises(SystemExit) as end:
+            blend.main()
+        assert end.value.code == 2 and words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

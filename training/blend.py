@@ -10,6 +10,7 @@ have no mean that sounds: their units are in another order.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from apcodec_deploy.errors import ApcodecError, CheckpointError
+from apcodec_deploy.errors import ApcodecError, CheckpointError, OutputError
+from apcodec_deploy.files import folder_written_whole
 from apcodec_export.checkpoint import PARTS, CheckpointFiles, canonical, read_state
 
 State = dict[str, Tensor]
@@ -56,18 +58,21 @@ def write_blend(out: Path, parts: Sequence[tuple[float, Path]]) -> None:
 
     Raises:
         CheckpointError: One cannot be read, or they are not of one network.
+        OutputError: Something is in the way, or the folder cannot be written.
     """
-    if any(share <= 0 for share, _ in parts):
+    if not all(0 < share < math.inf for share, _ in parts):
         raise CheckpointError("a share is not above zero; leave that checkpoint out")
+    if out.exists():
+        raise OutputError(f"{out} exists; name a folder that does not")
     files = [CheckpointFiles.find(folder) for _, folder in parts]
     shares = [share for share, _ in parts]
     made = {
         part: blended(shares, [canonical(read_state(getattr(each, part), part)) for each in files]) for part in PARTS
     }
-    out.mkdir(parents=True)
-    for part, state in made.items():
-        torch.save({part: state}, out / f"{part}_00000000")
-    shutil.copy(files[-1].config, out / "config.json")
+    with folder_written_whole(out) as folder:
+        for part, state in made.items():
+            torch.save({part: state}, folder / f"{part}_00000000")
+        shutil.copy(files[-1].config, folder / "config.json")
 
 
 def _part(text: str) -> tuple[float, Path]:

@@ -1,6 +1,8 @@
 """Draws what a long run gained: LSD, mel distance and STOI on the validation clips over the steps.
 
-.venv/bin/python training/curves.py training/results/long.json docs/plots/training/curves.svg
+    .venv/bin/python training/curves.py training/results/long.json docs/plots/training/curves.svg
+
+The same results give the same bytes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import FAMILIES, ROOT
 
-from apcodec_deploy.errors import CheckpointError
+from apcodec_deploy.errors import CheckpointError, OutputError
 from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
 
 SCRIPT = ROOT / "training" / "blend.py"
@@ -76,6 +76,7 @@ def test_bad_arguments_are_one_line(
 ) -> None:
     for argument, words in (
         (f"0:{other}", "a share is not above zero"),
+        (f"nan:{other}", "a share is not above zero"),
         (f"1:{tmp_path / 'absent'}", "is not a directory"),
         (str(other), "invalid _part value"),
     ):
@@ -84,3 +85,5 @@ def test_bad_arguments_are_one_line(
             blend.main()
         assert end.value.code == 2 and words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError, match="exists"):
+        blend.write_blend(other, [(1, other)])

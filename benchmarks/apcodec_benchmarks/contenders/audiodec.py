@@ -210,7 +210,7 @@ def _files(code: ModuleType, checkout: Path, model: str) -> tuple[Path, Path]:
     """The checkpoints of encoder and decoder, from the checkout on. Their folders hold their configurations."""
     try:
         _, encoder, decoder = code.assign_model(model)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # which AudioDec's own code raises for a name that it does not know
         known = checkout / "utils" / "audiodec.py"
         raise ContenderError(
             f"AudioDec has no model {model!r}; assign_model in {known} names those that it has"

@@ -26,8 +26,6 @@ import hashlib, sys
 from apcodec_benchmarks.report.plots import summary_svgs
 assert not any(name.partition(".")[0] == "matplotlib" for name in sys.modules)
 from benchmark_plot_results import everything, sweep
-
-pytestmark = pytest.mark.slow  # a dozen sheets, drawn in several processes
 for made in (everything(), sweep("0.17 s", "whole")):
     for name, text in summary_svgs(made).items():
         print(name, hashlib.sha256(text.encode()).hexdigest())

@@ -119,6 +119,16 @@ def test_a_bare_python_is_told_what_it_lacks(checkout: Path, tmp_path: Path) -> 
     assert ran.stderr.startswith("nothing can run: this Python has no numpy, onnxruntime, ")
 
 
+def test_who_asks_for_help_gets_nothing_installed(checkout: Path) -> None:
+    ran = run(checkout, "--minutes", 8, "--help", PATH=os.environ["PATH"])
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("The acceptance of a machine with an NVIDIA GPU: set up, check,")
+    for option in ("--offline WHEELS", "--rehearse", "--minutes 8", "--parts", "--out FOLDER", "--fresh"):
+        assert option in ran.stdout
+    assert [each.name for each in (checkout / "scripts").iterdir()] == ["gpu"]
+    assert not (checkout / ".venv").exists()
+
+
 def test_a_folder_that_is_not_there_is_told(checkout: Path) -> None:
     ran = run(checkout, "--offline", "nowhere")
     assert ran.returncode == 2

@@ -17,7 +17,7 @@ from apcodec_benchmarks.acceptance.parts import Part
 from apcodec_benchmarks.environment import gpus
 from apcodec_deploy.cli.finding import version_of
 from apcodec_deploy.cli.main import GROUP
-from apcodec_deploy.cuda.driver import driver_library
+from apcodec_deploy.cuda.driver import LIBRARIES, driver_library
 from apcodec_deploy.engines.flavour import FLAVOURS
 from apcodec_deploy.engines.trouble import trouble_of
 from apcodec_deploy.errors import DeviceError, OutputError
@@ -141,6 +141,6 @@ def _provider_trouble() -> str:
 def _driver() -> list[str]:
     try:
         driver_library()
-    except DeviceError as error:
-        return [str(error)]
+    except DeviceError:
+        return [f"NVIDIA driver ({' or '.join(LIBRARIES)} does not load)"]
     return []

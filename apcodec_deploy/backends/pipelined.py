@@ -120,6 +120,10 @@ class PipelinedBackend(ByPush):
             new = Carriage(pool, [None] * len(rows), pool.take(len(rows))) if pool else None
             return pipeline.device_seconds(rows, new)
 
+    def replays(self, rows: int, latents: int) -> bool:
+        """Whether so many rows of a length are replayed from CUDA graphs alone, once they have come before."""
+        return self._profile.replays(rows, latents)
+
     def close(self) -> None:
         if self._lost:
             return

@@ -105,6 +105,15 @@ class Profile:
         held = self.shapes[index]
         return self.cuda_graphs and batch == held.batch.usual and latents in held.recorded
 
+    def replays(self, batch: int, latents: int) -> bool:
+        """Whether all calls that so many clips of a length take are recorded ones."""
+        if not self.takes(latents):
+            return False
+        index = self.best(batch, latents)
+        least, _, greatest = self.shapes[index].batch
+        calls = {min(batch, greatest), batch % greatest or greatest} if batch > greatest else {batch}
+        return all(self.recorded(index, max(count, least), latents) for count in calls)
+
     @property
     def recordings(self) -> int:
         """How many shapes are recorded."""

@@ -26,8 +26,8 @@ class Need:
         flops: Of products and convolutions.
         moved: Bytes of the card's memory that it must read and write at least.
         bus: Bytes between host and card.
-        launches: Operators, each of which is a launch at least where nothing is fused or recorded; 0 where nobody
-            counted.
+        launches: Operators, each of which is a launch at least where nothing is fused; 0 where nobody counted, and
+            where calls are replayed from a recording.
     """
 
     flops: float
@@ -93,9 +93,6 @@ def measure_ceilings(scale: Scale) -> Ceilings:
     memory = 0.0
     for precision in scale.precisions:
         ceiling = Ceiling(Settings(threads=torch.get_num_threads(), device=scale.torch_device, precision=precision))
-        if ceiling.precision in products:  # a CPU computes half precision in float32
-            products[precision] = products[ceiling.precision]
-            continue
         products[precision] = _rate(ceiling.prepare(_case("product")), ceiling.amount("product"))
         memory = memory or _rate(ceiling.prepare(_case("copy")), ceiling.amount("copy"))
         ceiling.close()

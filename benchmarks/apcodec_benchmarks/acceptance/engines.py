@@ -11,7 +11,7 @@ from apcodec_benchmarks.acceptance.ceilings import Ceilings
 from apcodec_benchmarks.acceptance.checks import run_tests
 from apcodec_benchmarks.acceptance.journal import Journal
 from apcodec_benchmarks.acceptance.model import path_of
-from apcodec_benchmarks.acceptance.networks import contender_of, judge, subject_of
+from apcodec_benchmarks.acceptance.networks import check_timed, contender_of, judge, subject_of
 from apcodec_benchmarks.acceptance.parts import Scale
 from apcodec_benchmarks.acceptance.speed import measure
 from apcodec_deploy.audio.reference import reference_signals
@@ -110,13 +110,14 @@ def _judged(journal: Journal, what: str, stored: StoredSet, scale: Scale) -> Non
 
 
 def _timed(journal: Journal, what: str, bundle: Bundle, stored: StoredSet, scale: Scale) -> None:
-    """Cold start, layers, speed; with CUDA graphs and without where the profile has them."""
+    """Cold start, codes, layers, speed; with CUDA graphs and without where the profile has them."""
     begun = time.perf_counter()
     backend = _opened(stored, bundle, scale)
     with closing(backend):
         clip = reference_signals(bundle.spec.sample_rate, bundle.spec.samples_per_latent * 100)["speech"][None]
         backend.decode(backend.encode(clip))
         journal.fact(f"{what}: seconds until the first audio is decoded", round(time.perf_counter() - begun, 3))
+        check_timed(journal, what, bundle, backend)
         layers = {direction: backend.layer_types(direction) for direction in FUSED}
         journal.fact(f"{what}: layers by the type they compute in", layers)
     profile = stored.manifest.identity.profile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_benchmarks.acceptance.ceilings import Ceilings, Need
 from apcodec_benchmarks.acceptance.engines import built
 from apcodec_benchmarks.acceptance.journal import Journal
+from apcodec_benchmarks.acceptance.networks import LEAST_EQUAL
 from apcodec_benchmarks.acceptance.parts import Scale
+from apcodec_benchmarks.acceptance.speed import judged
+from apcodec_benchmarks.arithmetic.graphs import Work, bundle_work
 from apcodec_benchmarks.measurements import Case, Distribution
 from apcodec_benchmarks.modes import DECODE, ENCODE
 from apcodec_deploy.audio.reference import reference_signals
@@ -31,13 +35,14 @@ _CONTEXT = 6
 _WARM_UP = 3
 """Pushes that do not count: a plain one, the one that is recorded, and the first replay."""
 _JUDGED_TOKENS = 150
-_LEAST_EQUAL = 0.98
 
 
 def run(journal: Journal, scale: Scale) -> None:
     """ONNX Runtime on CUDA, and TensorRT where it is there; each in every precision."""
     bundle = model_of(journal, scale)
+    samples = [tokens * bundle.spec.samples_per_latent for tokens in scale.push_tokens]
     for precision in scale.precisions:
+        works = [bundle_work(bundle, each, precision) for each in samples]
         for name in ("ONNX Runtime", "TensorRT"):
             if name == "TensorRT" and not FLAVOURS["tensorrt"].installed:
                 journal.fact("TensorRT", "not installed")
@@ -47,7 +52,7 @@ def run(journal: Journal, scale: Scale) -> None:
                 journal.fact(f"{what}: how it runs", backend.reason)
                 _judge(journal, what, bundle, backend)
                 for direction in (ENCODE, DECODE):
-                    _time(journal, what, bundle, backend, direction, scale)
+                    _time(journal, what, bundle, backend, [each[direction] for each in works], direction, scale)
 
 
 def model_of(journal: Journal, scale: Scale) -> Bundle:
@@ -93,15 +98,23 @@ def _judge(journal: Journal, what: str, bundle: Bundle, backend: Backend) -> Non
     equal = (np.concatenate(parts, axis=2) == expected).mean()
     detail = f"{equal:.2%} of the codes of pushes of 1, 2, 3 and 8 tokens, saved and restored, are those of the CPU"
     if backend.precision == FLOAT32:
-        journal.check(f"{what}: codes", bool(equal >= _LEAST_EQUAL), detail)
+        journal.check(f"{what}: codes", bool(equal >= LEAST_EQUAL), detail)
     else:
         journal.fact(f"{what}: codes", detail)
 
 
-def _time(journal: Journal, what: str, bundle: Bundle, backend: Backend, direction: str, scale: Scale) -> None:
+def _time(
+    journal: Journal,
+    what: str,
+    bundle: Bundle,
+    backend: Backend,
+    works: Sequence[Work],
+    direction: str,
+    scale: Scale,
+) -> None:
     """Each number of streams and of tokens a push; then how many streams stay below the time that a push stands for."""
-    spec = bundle.spec
-    for tokens in scale.push_tokens:
+    spec, ceilings = bundle.spec, Ceilings.of(journal)
+    for tokens, work in zip(scale.push_tokens, works, strict=True):
         seconds = tokens / spec.latent_rate
         fitting, rows = 0, {}
         for sessions in scale.sessions:
@@ -109,7 +122,13 @@ def _time(journal: Journal, what: str, bundle: Bundle, backend: Backend, directi
             with journal.guarded(case):
                 times = Distribution(tuple(_pushes(bundle, backend, direction, sessions, tokens, scale)))
                 timed = Case(operation=direction, seconds=seconds, batch=sessions)
-                journal.figure(what, timed, times, stage=f"{tokens} tokens a push")
+                need = Need(
+                    flops=sessions * work.products,
+                    moved=work.least_bytes_of(sessions),
+                    bus=sessions * tokens * spec.samples_per_latent * np.dtype(np.float32).itemsize,
+                )
+                share, limit = judged(ceilings, need, times, backend.precision)
+                journal.figure(what, timed, times, share=share, limit=limit, stage=f"{tokens} tokens a push")
                 p99 = times.quantile(0.99)
                 rows[sessions] = {"p50_ms": _milli(times.median), "p99_ms": _milli(p99), "pushes": len(times.values)}
                 fitting = sessions if p99 < seconds else fitting

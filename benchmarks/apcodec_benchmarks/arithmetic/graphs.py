@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,23 +60,29 @@ UNCOUNTED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one run of one graph asks for.
+    """What one run of one graph asks for; 0 or empty is what nobody counted.
 
     Attributes:
         products: FLOP of convolutions and matrix products, biases excluded.
-        pointwise: FLOP of everything else: one per output element and operation, so right to a factor of a few.
         least_bytes: Weights once, inputs and outputs of the graph: what any implementation must move. Of a table that
             is only looked up, no more than what is looked up.
+        pointwise: FLOP of everything but products: one per output element and operation, so right to a factor of a few.
+        weight_bytes: Those of the least bytes that are weights, which a batch needs once.
         written_bytes: The sum over all nodes of what each reads and writes: what the graph moves if nothing is fused
             and no cache helps.
         by_layer: FLOP of each product, by the node's name.
     """
 
     products: float
-    pointwise: float
     least_bytes: float
-    written_bytes: float
-    by_layer: Mapping[str, float]
+    pointwise: float = 0.0
+    weight_bytes: float = 0.0
+    written_bytes: float = 0.0
+    by_layer: Mapping[str, float] = field(default_factory=dict)
+
+    def least_bytes_of(self, clips: int) -> float:
+        """Of so many clips at a time, where this was counted for one."""
+        return self.weight_bytes + clips * (self.least_bytes - self.weight_bytes)
 
 
 def work_of(
@@ -111,10 +117,14 @@ def work_of(
             layers[node.name or node.output[0]] += product
         pointwise += _pointwise(node, tensors)
         written += _moved(node, tensors)
+    weights = _weights(graph, tensors)
+    outside = {value.name for value in (*graph.input, *graph.output)} - weights.keys()
+    weight_bytes = sum(weights.values())
     return Work(
         products=float(layers.total()),
         pointwise=float(pointwise),
-        least_bytes=float(_least(graph, tensors)),
+        least_bytes=float(weight_bytes + sum(tensors[name].bytes for name in outside)),
+        weight_bytes=float(weight_bytes),
         written_bytes=float(written),
         by_layer={name: float(count) for name, count in layers.items()},
     )
@@ -193,7 +203,8 @@ def _read(node: onnx.NodeProto, name: str, tensors: Tensors) -> int:
     return whole
 
 
-def _least(graph: onnx.GraphProto, tensors: Tensors) -> int:
+def _weights(graph: onnx.GraphProto, tensors: Tensors) -> dict[str, int]:
+    """Bytes of each weight that the nodes read at least."""
     weights = {initializer.name for initializer in graph.initializer}
     weights |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
     needed: Counter[str] = Counter()
@@ -201,9 +212,7 @@ def _least(graph: onnx.GraphProto, tensors: Tensors) -> int:
         for name in weights.intersection(node.input):
             needed[name] += _read(node, name, tensors)
     # Several nodes may read one weight, and one that two of them read in part is read once at most.
-    total = sum(min(needed[name], tensors[name].bytes) for name in weights)
-    outside = {value.name for value in (*graph.input, *graph.output)} - weights
-    return total + sum(tensors[name].bytes for name in outside)
+    return {name: min(needed[name], tensors[name].bytes) for name in weights}
 
 
 def _floating(tensor: GraphTensor) -> bool:

@@ -144,6 +144,7 @@ def test_bytes_and_pointwise_operations_add_up_by_hand() -> None:
     work = work_of(model_of(nodes, {"x": ["frames", 3]}, weights), {"frames": 10})
     assert work.pointwise == 60 + 60  # square, mean
     assert work.least_bytes == 4 * (30 + 18 + 12) + 8 * (2 + 1 + 1)
+    assert work.least_bytes_of(3) == 4 * (3 * 30 + 18 + 3 * 12) + 8 * (2 + 1 + 1)  # weights are read once
     product, square, mean = 4 * (30 + 18 + 60), 4 * (60 + 60), 4 * (60 + 12) + 8
     cut = 4 * (12 + 12) + 8 * 2
     assert work.written_bytes == product + square + mean + cut

@@ -98,3 +98,13 @@ def test_few_lengths_are_all_recorded_and_of_many_the_usual_one() -> None:
     assert not LIVE.recorded(1, 3, 40)
     assert LIVE.recordings == 9
     assert replace(LIVE, cuda_graphs=False).recordings == 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "latents", "replayed"),
+    [(1, 3, True), (5, 8, True), (4, 40, True), (3, 40, False), (8, 40, True), (9, 40, False), (4, 41, False)],
+)
+def test_clips_are_replayed_where_all_of_their_calls_are_recorded(batch: int, latents: int, replayed: bool) -> None:
+    assert LIVE.replays(batch, latents) == replayed
+    assert not replace(LIVE, cuda_graphs=False).replays(batch, latents)
+    assert not LIVE.replays(batch, 10)  # a length that nothing takes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from apcodec_benchmarks.acceptance.journal import Journal
 from apcodec_benchmarks.acceptance.model import path_of
 from apcodec_benchmarks.acceptance.parts import Scale
 from apcodec_benchmarks.corpus import RATE, Material, from_files, from_memory
+from apcodec_benchmarks.environment import device_memory
 from apcodec_deploy.backends.base import BackendOptions
 from apcodec_deploy.transcoding.pipeline import open_pipeline
 
@@ -44,6 +46,7 @@ def run(journal: Journal, scale: Scale) -> None:
                             "real_time_from_files": round(seconds / stats.report.elapsed, 1),
                             "real_time_from_memory": round(seconds / memory, 1),
                             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                            "card_memory_bytes": device_memory(os.getpid()),
                             **stats.to_dict(),
                         },
                     )

@@ -68,13 +68,6 @@ PARTS = (
         function=f"{_HERE}.engines:run",
     ),
     Part(
-        name="streams",
-        title="live streams: codes, time of a push by sessions and tokens, sessions that fit",
-        seconds=120,
-        limit=300,
-        function=f"{_HERE}.streams:run",
-    ),
-    Part(
         name="others",
         title="the same model in PyTorch, and other codecs, in the same minutes",
         seconds=90,
@@ -89,6 +82,13 @@ PARTS = (
         function=f"{_HERE}.folder:run",
     ),
     Part(name="training", title="steps of training", seconds=40, limit=120, function=f"{_HERE}.training:run"),
+    Part(
+        name="streams",
+        title="live streams: codes, time of a push by sessions and tokens, sessions that fit",
+        seconds=120,
+        limit=300,
+        function=f"{_HERE}.streams:run",
+    ),
 )
 
 
@@ -103,7 +103,7 @@ class Scale:
         device: Of our own backends.
         torch_device: Of PyTorch.
         bundle: The model that is timed; None for the full-size one that the part ``model`` makes.
-        precisions: Of the networks.
+        precisions: Of the networks; first the one that a card is bought for, should a part come to its limit.
         batches: Clips at a time; the largest that fits comes on top.
         seconds: Of each clip.
         schedule: How often a case is repeated.
@@ -124,7 +124,7 @@ class Scale:
     device: str = "cuda"
     torch_device: str = "cuda"
     bundle: str | None = None
-    precisions: tuple[str, ...] = ("float32", "float16")
+    precisions: tuple[str, ...] = ("float16", "float32")
     batches: tuple[int, ...] = (1, 8, 64)
     seconds: float = BATCH_SECONDS
     schedule: Schedule = _SCHEDULE

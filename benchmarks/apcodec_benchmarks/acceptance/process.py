@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apcodec_benchmarks.acceptance.journal import Journal
 from apcodec_benchmarks.acceptance.parts import REAL, Scale, parts_named
+from apcodec_benchmarks.environment import gpus
 from apcodec_deploy.engines.store import CACHE_VARIABLE
 
 
@@ -23,7 +24,14 @@ def main(scale: Scale = REAL) -> int:
     journal = Journal(folder, name, where)
     with journal.guarded(name):
         part.load()(journal, scale)
+    note_cards(journal)
     return 0 if journal.end() else 1
+
+
+def note_cards(journal: Journal) -> None:
+    """Note what heat and power have left of the clocks, while the card still holds the part's memory."""
+    if cards := gpus():
+        journal.fact("cards at the end", cards)
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from apcodec_benchmarks.acceptance import process
 from apcodec_benchmarks.acceptance.journal import Journal, found_in
 from apcodec_benchmarks.measurements import Case, Distribution
 
@@ -36,6 +39,14 @@ def test_nothing_or_something_damaged_is_as_good_as_nothing(tmp_path: Path) -> N
     assert found_in(tmp_path, "device", "") == {}
     (tmp_path / "device.json").write_text("[1")
     assert found_in(tmp_path, "device", "") == {}
+
+
+def test_clocks_are_noted_where_there_is_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, "device")
+    for cards in ([], [{"name": "an H100", "clocks.sm": "1830 MHz"}]):
+        monkeypatch.setattr(process, "gpus", lambda cards=cards: cards)
+        process.note_cards(journal)
+        assert found_in(tmp_path, "device", "")["facts"] == ({"cards at the end": cards} if cards else {})
 
 
 def test_what_was_found_elsewhere_is_not_taken(tmp_path: Path) -> None:

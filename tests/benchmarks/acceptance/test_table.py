@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apcodec_benchmarks.acceptance.table import NONE, documented, table
+from apcodec_benchmarks.acceptance.table import NONE, documented, read_results, table
 from apcodec_deploy.errors import BenchmarkError
 
 ROOT = Path(__file__).parents[3]
@@ -66,5 +66,11 @@ def test_documents_show_what_is_kept_and_nothing_else(tmp_path: Path) -> None:
         documented(tmp_path)
 
 
-def test_the_guide_shows_what_was_measured_on_real_cards() -> None:
-    assert documented(ROOT / "benchmarks" / "results" / "gpu") in (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+def test_guide_and_readme_show_what_was_measured_on_real_cards_or_that_nothing_was() -> None:
+    folder = ROOT / "benchmarks" / "results" / "gpu"
+    guide, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/gpu.md", "README.md"))
+    assert documented(folder) in guide
+    found = read_results(folder)
+    for each in found:
+        assert all(card["name"] in readme for card in each["environment"]["gpus"])
+    assert ("Nothing has run on a GPU yet" in readme) == (not found)

@@ -109,6 +109,14 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ),
         ("print('{\"log\": {\"sev', end='', flush=True); os.abort()", r"ended with code -6: \{"),
         ("print(json.dumps({'error': 'out of memory'})); sys.exit(1)", "quantizer: out of memory"),
+        (
+            "print('libnvinfer_builder_resource_sm90.so.10.6.0: cannot open', file=sys.stderr); os.abort()",
+            r"quantizer: TensorRT-RTX has no libnvinfer_builder_resource_sm90\.so\.10\.6\.0, which builds engines for",
+        ),
+        (
+            "print(json.dumps({'error': 'CUDA initialization failure with error: 35'})); sys.exit(1)",
+            "quantizer: TensorRT-RTX needs a GPU, and no NVIDIA driver is installed here",
+        ),
     ],
 )
 def test_a_process_that_dies_is_an_error_with_its_last_words(

@@ -81,9 +81,9 @@ def check_timed(journal: Journal, what: str, bundle: Bundle, backend: Backend) -
 
     The model has random weights and no proof, so half precision is only told.
     """
-    equal = _equal_codes(journal, f"{what}, {bundle.name}", bundle, backend)
+    equal = _equal_codes(journal, what, bundle, backend)
     if backend.precision == FLOAT32:
-        journal.check(f"{what}: codes of {bundle.name}", equal >= LEAST_EQUAL, f"{equal:.1%} are those of the CPU")
+        journal.check(f"{what}: codes", equal >= LEAST_EQUAL, f"{equal:.1%} are those of the CPU")
 
 
 def _equal_codes(journal: Journal, what: str, bundle: Bundle, backend: Backend) -> float:
@@ -102,7 +102,7 @@ def time_ours(journal: Journal, scale: Scale, what: str, precision: str) -> None
     with closing(contender_of(bundle, create(bundle, options), scale)) as contender:
         backend = contender.codec.backend
         journal.fact(f"{what}: how it runs", backend.reason)
-        check_timed(journal, what, bundle, backend)
+        check_timed(journal, f"{what}, {bundle.name}", bundle, backend)
         measure(journal, subject_of(what, contender), scale, Ceilings.of(journal))
 
 

@@ -16,8 +16,8 @@ from apcodec_export.forms import form_of
 from apcodec_export.model.layers import GlobalResponseNorm
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("apcodec_*"))
-GRN = Path(__file__).parent / "golden" / "apcodec_48k_grn_tiny"
+_GOLDEN = Path(__file__).parent / "golden"
+GRN, LAYERSCALE = _GOLDEN / "apcodec_48k_grn_tiny", _GOLDEN / "apcodec_16k_layerscale_tiny"
 UNPUBLISHED = NetworkConfig(
     block="layer_scale",
     projections=True,
@@ -82,7 +82,7 @@ def _float32(checkpoint: Checkpoint, path: Path) -> None:
 
 EXPORTS: Mapping[str, Make] = {
     GRN.name: lambda path: _float32(_golden(GRN), path),
-    **{f"{each.name}-proven": lambda path, each=each: export_bundle(_golden(each), path) for each in GOLDEN},
+    LAYERSCALE.name: lambda path: export_bundle(_golden(LAYERSCALE), path),
     "unpublished": lambda path: export_bundle(unpublished_grn(), path, name="Sibling"),
     "streamable": lambda path: export_bundle(streams(0), path, name="Streamable", precisions=(INTEGER.name,)),
     "remembering": lambda path: export_bundle(streams(6), path, name="Remembering"),

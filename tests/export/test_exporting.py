@@ -49,6 +49,7 @@ def test_the_description_names_every_graph_with_its_checksum(bundle: Path) -> No
     }
 
 
+@pytest.mark.parametrize("family", ["layerscale"], indirect=True)
 def test_the_description_holds_the_models_numbers(proven_bundle: Path, family: Path, checkpoint: Checkpoint) -> None:
     manifest = json.loads((proven_bundle / "model.json").read_text())
     assert not manifest["notes"].count(UNPROVEN) and Bundle.open(proven_bundle).worst_errors
@@ -72,11 +73,8 @@ def test_the_description_holds_the_models_numbers(proven_bundle: Path, family: P
     assert manifest["exporter"].keys() == {"apcodec-deploy", "torch", "onnx", "onnxscript"}
 
 
-@pytest.mark.parametrize("family", ["grn"], indirect=True)
-def test_the_graphs_are_the_same_where_nobody_compared_them(proven_bundle: Path, grn_bundle: Path) -> None:
+def test_the_description_says_where_nobody_compared_the_graphs(grn_bundle: Path) -> None:
     assert UNPROVEN in Bundle.open(grn_bundle).manifest["notes"]
-    for name in NAMES:
-        assert (grn_bundle / f"{name}.onnx").read_bytes() == (proven_bundle / f"{name}.onnx").read_bytes(), name
 
 
 def _wrong_checks(verification: dict[str, Any]) -> list[str]:

@@ -254,4 +254,4 @@ def test_interrupts_at_random_moments_after_every_backend(
 ) -> None:
     if isa == "AVX2":
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    python(STRESS, tmp_path, "15", str(time.time_ns() % 1000), seconds=300)
+    python(STRESS, tmp_path, "8", str(time.time_ns() % 1000), seconds=300)

@@ -173,7 +173,7 @@ def test_tensorrt_gives_what_the_cpu_gives(
 
 def test_tensorrt_repeats_itself_with_and_without_recordings(tensorrt: Callable[..., Codec], speech: Array) -> None:
     with tensorrt() as found:
-        runs = [found.encode(speech[:150_000]).codes for _ in range(6)]
+        runs = [found.encode(speech[:150_000]).codes for _ in range(4)]  # plain, recorded, replayed twice
         for other in runs[1:]:
             np.testing.assert_array_equal(runs[0], other)
 
@@ -205,12 +205,13 @@ def test_tensorrt_computes_no_longer_than_a_call_takes(
 
 
 def test_tensorrt_takes_threads_and_batches(tensorrt: Callable[..., Codec], clips: list[Array]) -> None:
+    shorter = clips[1:]
     with tensorrt() as found:
-        alone = [found.encode(clip).codes for clip in clips]
+        alone = [found.encode(clip).codes for clip in shorter]
         with ThreadPoolExecutor(4) as pool:
-            together = list(pool.map(lambda clip: found.encode(clip).codes, clips * 3))
+            together = list(pool.map(lambda clip: found.encode(clip).codes, shorter * 3))
         for index, codes in enumerate(together):
-            assert (codes == alone[index % len(clips)]).mean() > 0.99
+            assert (codes == alone[index % len(shorter)]).mean() > 0.99
 
 
 def test_tensorrt_works_beside_pytorch(tensorrt: Callable[..., Codec], speech: Array) -> None:

@@ -54,9 +54,9 @@ def test_one_command_begins_and_goes_on(folder: Path, tmp_path: Path, config: Pa
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_losses(folder: Path, tmp_path: Path, config: Path) -> None:
     more = tmp_path / "more.toml"
-    more.write_text("[run]\nsteps = 40\ncheckpoint_every = 4\n")
+    more.write_text("[run]\nsteps = 20\ncheckpoint_every = 4\n")
     values = json.loads(config.read_text())
-    values["run"] |= {"steps": 40, "checkpoint_every": 4}
+    values["run"] |= {"steps": 20, "checkpoint_every": 4}
     config.write_text(json.dumps(values))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [sys.executable, "-m", "apcodec_training", str(folder)]
@@ -69,14 +69,14 @@ def test_a_run_that_is_killed_goes_on_to_the_same_losses(folder: Path, tmp_path:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 8 <= (RunFolder(killed).newest or 0) < 40
+    assert 8 <= (RunFolder(killed).newest or 0) < 20
     subprocess.run(
         [*command, str(killed), "--resume", "--device", "cpu"], check=True, env=environment, capture_output=True
     )
     curves = [
         [line.rsplit(",", 9)[0] for line in (run / "losses.csv").read_text().splitlines()] for run in (whole, killed)
     ]
-    assert len(curves[0]) == 41 and curves[0] == curves[1]
+    assert len(curves[0]) == 21 and curves[0] == curves[1]
 
 
 def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_graphs_are_the_second_definition(name: str, request: pytest.Fixture
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("context", "ratio"), [(6, 1), (0, 3), (6, 5)])
+@pytest.mark.parametrize(("context", "ratio"), [(6, 1), (0, 5)])
 def test_graphs_of_odd_widths_and_ratios_are_the_second_definition(context: int, ratio: int) -> None:
     checkpoint = random_checkpoint(streamable(replace(TINY, ratio=ratio), context), seed=2)
     made = StreamForm(checkpoint).graphs()

@@ -45,11 +45,10 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
 
 def launch(world: int, arguments: list[str]) -> str:
     """Run the command in some processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
+    command = [sys.executable, *several, "-m", "apcodec_training", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    answer = subprocess.run(
-        [*command, "-m", "apcodec_training", *arguments], capture_output=True, text=True, env=environment, timeout=300
-    )
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert answer.returncode == 0, answer.stderr
     return answer.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,17 +30,31 @@ def noise(*shape: int, seed: int = 0) -> Audio:
     return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def small(grn_bundle: Path) -> Iterator[Codec]:
+    """A smaller model with frames and rates as the embedded one, for what no weight decides."""
+    with apcodec_deploy.load(grn_bundle) as loaded:
+        yield loaded
+
+
 def test_the_numbers_of_the_model_are_attributes(codec: Codec) -> None:
     assert (codec.sample_rate, codec.bitrate, codec.latent_rate) == (48_000, 6000, 150)
     assert (codec.num_codebooks, codec.codebook_size, codec.samples_per_latent) == (4, 1024, 320)
 
 
 @pytest.mark.parametrize("hundred", range(7))
-def test_every_length_comes_back_exactly(codec: Codec, speech: Audio, hundred: int) -> None:
+def test_every_length_comes_back_exactly(small: Codec, speech: Audio, hundred: int) -> None:
     for samples in range(100 * hundred + 1, 100 * hundred + 101):
-        encoded = codec.encode(speech[30_000 : 30_000 + samples])
+        encoded = small.encode(speech[30_000 : 30_000 + samples])
         assert encoded.codes.shape == (1, 4, samples // 320 + 1)
-        assert codec.decode(encoded).shape == (samples,)
+        assert small.decode(encoded).shape == (samples,)
+
+
+@pytest.mark.parametrize("samples", [1, 40, 319, 320, 321, 639, 640])
+def test_lengths_about_a_latent_come_back_from_the_embedded_model(codec: Codec, speech: Audio, samples: int) -> None:
+    encoded = codec.encode(speech[30_000 : 30_000 + samples])
+    assert encoded.codes.shape == (1, 4, samples // 320 + 1)
+    assert codec.decode(encoded).shape == (samples,)
 
 
 @settings(max_examples=40)
@@ -48,11 +63,11 @@ def test_every_length_comes_back_exactly(codec: Codec, speech: Audio, hundred: i
     rate=st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000, 1000, 47_999]),
     channels=st.integers(0, 3),
 )
-def test_any_rate_and_channel_count_comes_back_exactly(codec: Codec, samples: int, rate: int, channels: int) -> None:
+def test_any_rate_and_channel_count_comes_back_exactly(small: Codec, samples: int, rate: int, channels: int) -> None:
     shape = (channels, min(samples, rate)) if channels else (min(samples, rate),)
     audio = noise(*shape)
-    encoded = codec.encode(audio, rate)
-    decoded = codec.decode(encoded)
+    encoded = small.encode(audio, rate)
+    decoded = small.decode(encoded)
     assert decoded.shape == shape
     assert decoded.dtype == np.float32
     assert np.isfinite(decoded).all()
@@ -63,8 +78,8 @@ def test_any_rate_and_channel_count_comes_back_exactly(codec: Codec, samples: in
 def test_the_last_samples_are_audio(codec: Codec, speech: Audio, rate: int) -> None:
     """The published code drops the last 39 samples of a clip of 320 k + 319; here they are decoded like the others."""
     ratios = []
-    for end in range(100_000, 200_000, 10_000):
-        clip = speech[end - 320 * 40 - 319 : end]
+    for end in range(100_000, 200_000, 20_000):
+        clip = speech[end - 320 * 20 - 319 : end]
         decoded = codec.decode(codec.encode(clip, rate))
         assert (decoded[-39:] != 0).all()
         ratios.append(np.sqrt((decoded[-39:] ** 2).mean() / (decoded[-400:-39] ** 2).mean()))
@@ -93,9 +108,9 @@ def test_an_empty_batch_is_empty(codec: Codec) -> None:
 
 
 def test_streams_give_what_arrays_give(codec: Codec, speech: Audio) -> None:
-    stereo = np.stack([speech, speech[::-1]])[:, :90_001]
-    encoded = codec.encode(stereo, 44_100, window=0.5)
-    layout = codec.layout(0.5)
+    stereo = np.stack([speech, speech[::-1]])[:, 30_000:75_001]
+    encoded = codec.encode(stereo, 44_100, window=0.25)
+    layout = codec.layout(0.25)
     blocks = [stereo[:, start : start + 10_007] for start in range(0, stereo.shape[1], 10_007)]
     streamed = np.concatenate(list(codec.encode_stream(blocks, 44_100, layout)), axis=2)
     np.testing.assert_array_equal(streamed, encoded.codes)
@@ -105,19 +120,19 @@ def test_streams_give_what_arrays_give(codec: Codec, speech: Audio) -> None:
 
 
 def test_windows_change_few_codes(codec: Codec, speech: Audio) -> None:
-    whole = codec.encode(speech, window="whole")
-    windowed = codec.encode(speech, window=1.0)
-    assert windowed.header.layout.core == 150
+    clip = speech[:96_000]
+    whole = codec.encode(clip, window="whole")
+    windowed = codec.encode(clip, window=0.5)
+    assert windowed.header.layout.core == 75
     assert (whole.codes == windowed.codes).mean() > 0.85
 
 
 def test_a_seam_cannot_be_told_from_other_samples(codec: Codec, speech: Audio) -> None:
     """The jump from sample to sample at window borders, against the same jumps everywhere."""
-    audio = np.concatenate([speech, speech[::-1]])
-    encoded = codec.encode(audio, window=0.1)
+    encoded = codec.encode(speech[:240_000], window=0.1)
     decoded = codec.decode(encoded)
     borders = [window.keep_start * 320 for window in encoded.header.layout.windows(encoded.header.latents)][1:]
-    assert len(borders) > 100
+    assert len(borders) > 40
     loudness = np.sqrt(np.convolve(decoded**2, np.ones(320) / 320, "same")) + 1e-4
     jumps = np.abs(np.diff(decoded)) / loudness[1:]
     for offset in (0, 320):
@@ -127,8 +142,8 @@ def test_a_seam_cannot_be_told_from_other_samples(codec: Codec, speech: Audio) -
 
 
 def test_windowed_decoding_is_close_to_whole_decoding(codec: Codec, speech: Audio) -> None:
-    encoded = codec.encode(speech, window="whole")
-    assert snr(codec.decode(encoded), codec.decode(encoded, window=1.0)) > 20
+    encoded = codec.encode(speech[:96_000], window="whole")
+    assert snr(codec.decode(encoded), codec.decode(encoded, window=0.5)) > 20
 
 
 def test_the_file_says_how_it_is_decoded(codec: Codec, speech: Audio) -> None:

@@ -93,7 +93,7 @@ def test_an_interrupt_stops_all_jobs_and_leaves_nothing_half_written(tmp_path: P
 def test_a_command_that_is_interrupted_says_so_and_cleans_up(
     tmp_path: Path, speech: Audio, how: signal.Signals, to: str
 ) -> None:
-    wav(tmp_path / "in" / "a.wav", np.tile(speech, 20 if to == "apc" else 5))  # audio is begun when all is coded
+    wav(tmp_path / "in" / "a.wav", np.tile(speech, 20 if to == "apc" else 3))  # audio is begun when all is coded
     command = [sys.executable, "-m", "apcodec_deploy.cli.main", "transcode", "in", "out", "--to", to]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "out").glob(".apcodec-*")):

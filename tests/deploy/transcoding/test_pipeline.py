@@ -92,10 +92,10 @@ def test_devices_share_the_work_if_they_are_alike(made: list[Recorded]) -> None:
 def test_lanes_give_the_bytes_of_one_call(tmp_path: Path, speech: NDArray[np.float32], backend: str) -> None:
     (tmp_path / "in").mkdir()
     for index in range(5):
-        length = (9_000, 48_000, 48_000, 20_000, 200_000)[index]
+        length = (9_000, 24_000, 24_000, 12_000, 135_000)[index]
         soundfile.write(tmp_path / "in" / f"{index}.wav", speech[7_000 * index :][:length], 48_000)
     made: list[dict[str, bytes]] = []
-    for jobs in (1, 2, 3):
+    for jobs in (1, 3):
         out = tmp_path / f"out{jobs}"
         options = BackendOptions(name=backend, precision="float32")
         opened = open_pipeline(None, options, files=5, jobs=jobs)
@@ -109,4 +109,4 @@ def test_lanes_give_the_bytes_of_one_call(tmp_path: Path, speech: NDArray[np.flo
         assert 0.3 < stats.codec_share <= 1
         assert f"codec: {opened.lanes} calls at a time" in stats.lines()[1]
         assert sum(stats.to_dict()["stages"].values()) <= 1.01 * jobs * report.elapsed
-    assert made[0] == made[1] == made[2]
+    assert made[0] == made[1]

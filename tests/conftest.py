@@ -10,7 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import gc
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from crowd import Ends
 from hypothesis import settings
-from made_once import made_once
+from made_once import made_once, of_the_run
 from numpy.typing import NDArray
 
 import apcodec_deploy
@@ -57,9 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests and what they start leave the user's cache alone."""
+    """Tests and what they start leave the user's cache alone; what one of them proves or compiles serves all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(cache.VARIABLE, str(of_the_run(tmp_path_factory) / "cache"))
         yield
 
 
@@ -83,6 +83,16 @@ def _waits_for_an_export(item: pytest.Item) -> bool:
     needed, case = set(getattr(item, "fixturenames", ())), getattr(item, "callspec", None)
     of_second_family = case is not None and case.params.get("family") == "layerscale"
     return not needed.isdisjoint(PROVEN) or ("bundle" in needed and of_second_family)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that imports and collecting make is garbage for long: looking for it takes a quarter of their time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

@@ -35,9 +35,7 @@ def made_once(
         tmp_path_factory: The run's own.
         others: By name, what the run needs besides. A process makes that while another one is at what it came for.
     """
-    base = tmp_path_factory.getbasetemp()
-    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # what the processes of a run have in common
-    folder = Path(os.environ.get(SHARED) or run / "made-once")
+    folder = Path(os.environ.get(SHARED) or of_the_run(tmp_path_factory) / "made-once")
     rest = iter((others or {}).items())
     while not _made(folder / name / name, make):
         if (other := next(rest, None)) is None:
@@ -45,6 +43,12 @@ def made_once(
             break
         _made(folder / other[0] / other[0], other[1])
     return folder / name / name
+
+
+def of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of a run have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def _made(path: Path, make: Make, patience: float = 0.0) -> bool:

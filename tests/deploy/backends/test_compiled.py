@@ -138,8 +138,7 @@ def speech_codes() -> Iterator[tuple[Bundle, NDArray[np.float32]]]:
     yield Bundle.embedded(), (0.1 * rng.normal(size=(1, 6400))).astype(np.float32)
 
 
-@pytest.mark.processor
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("int8", marks=pytest.mark.processor)])
 def test_a_models_codes_are_the_same_from_the_cache(
     core: Any, folder: Path, speech_codes: tuple[Bundle, NDArray[np.float32]], precision: str
 ) -> None:

@@ -128,8 +128,9 @@ def misses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     judge = proof.Proof.judge
 
     def judged(self: Proof, backend: Any, precision: str) -> Verdict:
-        verdict = judge(self, backend, precision)
-        return replace(verdict, agreement=0.485) if precision in names else verdict
+        if precision not in names:
+            return judge(self, backend, precision)
+        return replace(judge(self, Counted(), precision), agreement=0.485)
 
     monkeypatch.setattr(proof.Proof, "judge", judged)
     return names

@@ -38,10 +38,10 @@ os.execv(sys.executable, [sys.executable, "-m", "apcodec_deploy.cli.main", *sys.
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Four seconds of tone, in a folder of its own."""
+    """Two seconds of tone, in a folder of its own."""
     path = tmp_path / "clips" / "a.wav"
     path.parent.mkdir()
-    soundfile.write(path, 0.1 * np.sin(np.arange(4 * 48_000) / 20), 48_000)
+    soundfile.write(path, 0.1 * np.sin(np.arange(2 * 48_000) / 20), 48_000)
     return path
 
 
@@ -92,7 +92,7 @@ def test_a_silent_producer_holds_nothing_up(tmp_path: Path, clip: Path, number: 
     out.mkdir()
     process = started(out, "encode", "-", "-o", "x.apc")
     assert process.stdin is not None
-    process.stdin.write(clip.read_bytes()[:200_000])
+    process.stdin.write(clip.read_bytes()[:100_000])
     process.stdin.flush()
     wait_for(lambda: parts(out), process)
     time.sleep(0.3)  # what there is has been read by now
@@ -125,13 +125,13 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path, clip: Path) -> None:
     """As under nohup, or behind & in a script."""
     process = started(tmp_path, "encode", "-", "-o", "x.apc", ignored="SIGHUP SIGINT")
     assert process.stdin is not None
-    process.stdin.write(clip.read_bytes()[:200_000])
+    process.stdin.write(clip.read_bytes()[:100_000])
     process.stdin.flush()
     wait_for(lambda: parts(tmp_path), process)
     for number in (signal.SIGHUP, signal.SIGINT):
         process.send_signal(number)
-    _, said = process.communicate(clip.read_bytes()[200_000:])
-    assert (process.returncode, said) == (0, b"4.000 s of audio coded\n")
+    _, said = process.communicate(clip.read_bytes()[100_000:])
+    assert (process.returncode, said) == (0, b"2.000 s of audio coded\n")
 
 
 def test_what_a_killed_run_leaves_is_no_hindrance(tmp_path: Path, clip: Path) -> None:

@@ -91,7 +91,8 @@ def test_rtf_says_what_was_asked_for(measured: tuple[Result, Path]) -> None:
 
 
 def test_json_is_all_that_is_printed_where_it_is_asked_for(tmp_path: Path, clips: Path) -> None:
-    answer = bench("quality", clips, "--codecs", "benchmark_stand_ins:StandIn", "--json", "--out", tmp_path / "q.json")
+    options = ("--codecs", "benchmark_stand_ins:StandIn", "--metrics", "snr", "--json", "--out", tmp_path / "q.json")
+    answer = bench("quality", clips, *options)
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout) == json.loads((tmp_path / "q.json").read_text(encoding="utf-8"))
 

@@ -58,13 +58,14 @@ def test_the_users_style_changes_no_plot_and_is_kept() -> None:
 
 
 def test_an_existing_file_is_kept_and_so_is_the_folder_unless_it_may_be_replaced(tmp_path: Path) -> None:
-    (tmp_path / "roofline.svg").write_text("mine")
-    with pytest.raises(OutputError, match=r"roofline\.svg exists"):
-        write_plots(everything(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["roofline.svg"]
-    assert (tmp_path / "roofline.svg").read_text() == "mine"
-    write_plots(everything(), tmp_path, overwrite=True)
-    assert (tmp_path / "roofline.svg").read_text().startswith("<?xml")
+    made = results(record("a"), timings=[timing("a", "cpuN", 0.5)])  # whose first plot is of speed
+    (tmp_path / "rtf.svg").write_text("mine")
+    with pytest.raises(OutputError, match=r"rtf\.svg exists"):
+        write_plots(made, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["rtf.svg"]
+    assert (tmp_path / "rtf.svg").read_text() == "mine"
+    write_plots(made, tmp_path, overwrite=True)
+    assert (tmp_path / "rtf.svg").read_text().startswith("<?xml")
 
 
 def test_without_matplotlib_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,8 @@ def test_there_are_plots_of_what_was_measured_and_no_others(made: Results, names
     assert len(paths) == len(names)
     assert sorted(tmp_path.glob("plots/*")) == sorted(paths)
     assert (tmp_path / "plots").exists() == bool(names)
-    for path in paths:
-        assert path.read_text(encoding="utf-8") == summary_svgs(made)[path.name]
+    drawn = summary_svgs(made)
+    assert all(path.read_text(encoding="utf-8") == drawn[path.name] for path in paths)
 
 
 def test_the_fastest_contender_comes_first_with_its_value_and_random_weights_are_marked() -> None:

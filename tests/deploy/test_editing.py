@@ -85,10 +85,10 @@ def test_joined_clips_have_all_their_latents(lengths: list[int], rate: int, chan
 
 def test_a_part_decodes_to_that_part(codec: Codec, speech: NDArray[np.float32]) -> None:
     """Far from the cut, where the network sees the same; statistics of the window differ, so nearly."""
-    whole = codec.encode(speech)
-    part = sliced(whole, 1.0, 4.0)
-    assert part.samples == 3 * 48_000
-    expected, found = codec.decode(whole)[48_000 : 4 * 48_000], codec.decode(part)
+    whole = codec.encode(speech[: 7 * 24_000])
+    part = sliced(whole, 1.0, 3.0)
+    assert part.samples == 2 * 48_000
+    expected, found = codec.decode(whole)[48_000 : 3 * 48_000], codec.decode(part)
     assert found.shape == expected.shape
     middle = slice(24_000, -24_000)
     assert np.corrcoef(expected[middle], found[middle])[0, 1] > 0.95

@@ -138,6 +138,7 @@ def test_windows_have_all_the_context_that_a_sample_depends_on(network: NetworkC
     assert context - network.ratio < reach <= context
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_exported_decoder_of_ratio_4_is_the_published_one() -> None:
     network = replace(RATIO_4, pha_up_kernel=17, real_output_kernel=8, imag_output_kernel=6)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from commands import apcodec
 
 from apcodec_deploy.errors import AudioError
@@ -29,11 +31,12 @@ def planned(source: Path, output: Path) -> tuple[list[str], dict[str, str], list
     return [task.source.relative_to(source).as_posix() for task in tasks], passed, [t for t in tasks if t.problem]
 
 
-def test_a_corpus_of_links_is_coded_whole(tmp_path: Path, examples: Path) -> None:
+def test_a_corpus_of_links_is_coded_whole(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
+    soundfile.write(tmp_path / "tone.wav", 0.1 * np.sin(np.arange(24_000) / 20), 48_000)
     for speaker in ("p1", "p2"):
         (disk / speaker).mkdir(parents=True)
-        (disk / speaker / "a.wav").symlink_to(examples / "speech_female_48k.wav")
+        (disk / speaker / "a.wav").symlink_to(tmp_path / "tone.wav")
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / speaker).symlink_to(disk / speaker)
     (tmp_path / "in" / "p3").symlink_to(disk / "p3")

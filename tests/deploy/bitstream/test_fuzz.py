@@ -163,19 +163,19 @@ def test_the_valid_files_are_valid(files: list[bytes]) -> None:
     assert all(seal(bytearray(data)) == data for data in files)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(script=st.binary(min_size=3, max_size=12), salvage=st.booleans())
 def test_a_damaged_file(files: list[bytes], script: bytes, salvage: bool) -> None:
     check(damage(files, script), salvage=salvage)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(script=st.binary(min_size=2, max_size=14), salvage=st.booleans())
 def test_an_invented_header(script: bytes, salvage: bool) -> None:
     check(invent(script), salvage=salvage)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(data=st.binary(max_size=400), start=st.sampled_from([b"", b"\x89APC", b"\x89APC\x01"]), salvage=st.booleans())
 def test_any_bytes(data: bytes, start: bytes, salvage: bool) -> None:
     check(start + data, salvage=salvage)

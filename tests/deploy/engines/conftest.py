@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from apcodec_deploy.engines.profile import Profile, Range, Shapes
 from apcodec_deploy.engines.store import StoredSet
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def profile() -> Profile:
     """One clip of up to twenty latents, or up to three of exactly ten."""
     return Profile(
@@ -22,7 +23,13 @@ def profile() -> Profile:
     )
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Path:
+    """Engines of the embedded model in half precision, one per direction, which nobody may change."""
+    return simulated_set(Bundle.embedded(), tmp_path_factory.mktemp("engines"), profile, precision="float16").path
+
+
 @pytest.fixture
-def stored(tmp_path: Path, profile: Profile) -> StoredSet:
-    """Engines of the embedded model in half precision, one per direction."""
-    return simulated_set(Bundle.embedded(), tmp_path / "engines", profile, precision="float16")
+def stored(tmp_path: Path, built: Path) -> StoredSet:
+    """The same, a test's own."""
+    return StoredSet.open(shutil.copytree(built, tmp_path / "engines"))

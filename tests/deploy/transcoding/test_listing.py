@@ -97,16 +97,17 @@ def test_an_empty_list_is_refused(tmp_path: Path) -> None:
 
 def test_parts_get_the_codes_of_their_samples(codec: Codec, tmp_path: Path, speech: NDArray[np.float32]) -> None:
     (tmp_path / "in").mkdir()
+    speech = speech[:96_000]
     soundfile.write(tmp_path / "in" / "a.wav", speech, 48_000, subtype="FLOAT")
     entries = [
         Entry("a.wav", Span(0.5, 1.25)),
-        Entry("a.wav", Span(3.0, None), "rest"),
+        Entry("a.wav", Span(1.5, None), "rest"),
         Entry("a.wav", Span(1.0, 99.0)),
     ]
     tasks = plan_list(entries, tmp_path / "in", tmp_path / "out", "apc")
     report = run(codec, tasks, ConversionOptions(form=None))
     assert [str(result.outcome) for result in report.results] == ["done", "done", "failed"]
-    for name, samples in (("a.wav.0.500-1.250", slice(24_000, 60_000)), ("rest", slice(144_000, None))):
+    for name, samples in (("a.wav.0.500-1.250", slice(24_000, 60_000)), ("rest", slice(72_000, None))):
         found, expected = EncodedAudio.load(tmp_path / "out" / f"{name}.apc"), codec.encode(speech[samples])
         np.testing.assert_array_equal(found.codes, expected.codes)
         assert found.samples == expected.samples

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gpu_simulator.building import simulated_set
 from numpy.typing import NDArray
+from remembered import Remembered
 
 from apcodec_deploy.backends.onnxruntime import OnnxRuntimeBackend
 from apcodec_deploy.bundle import Bundle
@@ -43,7 +44,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StoredSet]:
 @pytest.fixture(scope="module")
 def reference() -> OnnxRuntimeBackend:
     """ONNX Runtime on the CPU."""
-    return OnnxRuntimeBackend(Bundle.embedded(), threads=1)
+    return Remembered(Bundle.embedded(), threads=1)
 
 
 @pytest.fixture(scope="module")

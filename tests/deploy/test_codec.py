@@ -128,11 +128,14 @@ def test_windows_change_few_codes(codec: Codec, speech: Audio) -> None:
 
 
 def test_a_seam_cannot_be_told_from_other_samples(codec: Codec, speech: Audio) -> None:
-    """The jump from sample to sample at window borders, against the same jumps everywhere."""
-    encoded = codec.encode(speech[:240_000], window=0.1)
+    """The jump from sample to sample at window borders, against the same jumps everywhere.
+
+    So many borders tell one latent of context from enough; 48 of them do not.
+    """
+    encoded = codec.encode(speech, window=0.1)
     decoded = codec.decode(encoded)
     borders = [window.keep_start * 320 for window in encoded.header.layout.windows(encoded.header.latents)][1:]
-    assert len(borders) > 40
+    assert len(borders) > 60
     loudness = np.sqrt(np.convolve(decoded**2, np.ones(320) / 320, "same")) + 1e-4
     jumps = np.abs(np.diff(decoded)) / loudness[1:]
     for offset in (0, 320):

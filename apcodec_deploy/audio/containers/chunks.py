@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apcodec_deploy.audio.containers.kinds import kind_at
 from apcodec_deploy.audio.containers.source import Source, holds
@@ -12,6 +12,9 @@ from apcodec_deploy.errors import AudioError
 
 _UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 """Sizes that say that nobody knew."""
+_PCM = 1
+_FORM = struct.Struct("<HHIIHH")
+"""Of WAV's samples: what they are, channels, samples and bytes a second, bytes and bits of a sample."""
 _SHOWN = 1 << 16
 """Chunks before the audio up to this size are kept for libsndfile; larger ones are pictures, padding and the like."""
 _AHEAD = 1 << 19
@@ -68,6 +71,7 @@ class Audio:
         size_at: Where that stands in ``head``.
         counted: What that counts besides the audio.
         grammar: Of the chunks around it; None where there are none.
+        loose: Whether each sample has 24 bits in 4 bytes, of which nothing says which three count.
     """
 
     origin: int
@@ -78,6 +82,7 @@ class Audio:
     size_at: int
     counted: int = 0
     grammar: Grammar | None = None
+    loose: bool = False
 
     def head_for(self, size: int) -> bytes:
         """The head with another size of the audio."""
@@ -112,14 +117,15 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
         return _audio_of_au(source, start)
     grammar = GRAMMARS[kind]
     head = source.read(start, grammar.first)
-    at, wide = start + grammar.first, None
+    at, wide, loose = start + grammar.first, None, False
     while chunk := _chunk_at(source, at, grammar):
         if chunk.name == grammar.audio:
-            return _audio_in(source, start, head, chunk, grammar, wide)
+            return replace(_audio_in(source, start, head, chunk, grammar, wide), loose=loose)
         content = source.read(chunk.at, chunk.head + chunk.size) if chunk.size <= _SHOWN else b""
         if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here; without it, it is a WAV
             wide, head = int.from_bytes(content[16:24], "little"), b"RIFF" + head[4:]
         elif len(content) == chunk.head + chunk.size:
+            loose = loose or (chunk.name == b"fmt " and _is_loose(content[chunk.head :], grammar))
             head += content + bytes(-len(content) % grammar.align)
         at = _next(source, chunk.end, start, grammar)
     raise AudioError("it has no chunk with audio; the file is cut, or was never finished")
@@ -150,6 +156,14 @@ def after_chunks(source: Source, audio: Audio, end: int) -> int | None:
         if chunk.name == grammar.audio:
             raise AudioError(f"a second chunk of audio follows at byte {at}; only files with one can be read")
         at = _next(source, chunk.end, audio.origin, grammar)
+
+
+def _is_loose(form: bytes, grammar: Grammar) -> bool:
+    """Whether a WAV's description of its samples is of 24 bits in 4 bytes each."""
+    if len(form) < _FORM.size:
+        return False
+    kind, channels, _, _, align, bits = struct.unpack_from(grammar.size[0] + _FORM.format[1:], form)
+    return (kind, bits, align) == (_PCM, 24, 4 * channels)
 
 
 def _audio_in(source: Source, start: int, head: bytes, chunk: _Chunk, grammar: Grammar, wide: int | None) -> Audio:

@@ -20,6 +20,8 @@ from apcodec_deploy.errors import AudioError
 _STREAMED = 0x7FFF0000
 """Sizes of 32 bits from here on are also what programs write that do not know the length yet."""
 _WRAP = 1 << 32
+_TOLD_BY = 1 << 16
+"""Bytes of audio that are looked at where the header does not tell how samples stand in them."""
 _PROBED = 256
 """Bytes of silence that libsndfile is shown behind a header, to learn what that says."""
 
@@ -40,7 +42,7 @@ def walk(source: Source, start: int, kind: str) -> Generator[Part, None, int]:
         return extent.end
     pieces = list(extent.pieces())
     held = sum(size for _, size in pieces)
-    if held == extent.audio.declared:
+    if held == extent.audio.declared and not extent.audio.loose:
         # libsndfile takes what follows the audio of a W64 for audio.
         stop = extent.audio.start + held if kind == "W64" else extent.end
         yield Part(View(source, [(start, stop - start)]))
@@ -139,9 +141,29 @@ class _Extent:
                 form = RawForm(probe.samplerate, probe.channels, probe.subtype, endian)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise AudioError(f"its header cannot be read: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
+        if audio.loose:
+            self._check_loose()
+            form = replace(form, subtype="PCM_32")
         if form.subtype in SAMPLE_BYTES:
             return Part(View(self._source, pieces), raw=form)
         if size is None or size > audio.most:
             raise AudioError(f"its {form.subtype} does not tell its own length; convert it to PCM first")
         head = audio.head_for(size)
         return Part(View(self._source, pieces, head=head, size=len(head) + size))
+
+    def _check_loose(self) -> None:
+        """Pass samples of 24 bits in 4 bytes only where their first byte is the empty one, which makes them 32 bits.
+
+        Others keep them in the first three, as ALSA's arecord does. Both have the same header.
+
+        Raises:
+            AudioError: They are of the other sort, or too quiet to tell.
+        """
+        audio = self.audio
+        data = self._source.read(audio.start, min(_TOLD_BY, audio.declared or _TOLD_BY))
+        least, most = (data[::4], data[3::4]) if audio.size[0] == "<" else (data[3::4], data[::4])
+        if any(least) or set(most) <= {0x00, 0xFF}:  # what only continues the sign
+            raise AudioError(
+                "its samples have 24 bits in 4 bytes each, and nothing says which three of them count; convert it to "
+                "plain 24 or 32 bits, or record so: arecord -f S32_LE, or S24_3LE"
+            )

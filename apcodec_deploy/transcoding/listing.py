@@ -41,9 +41,9 @@ def read_list(path: str) -> list[Entry]:
 
     Args:
         path: A ``.csv`` or ``.tsv`` whose first line names the columns, or a ``.jsonl``, of ``path`` and, where wanted,
-            ``start`` and ``end`` in seconds and ``name``. Any other file has one path a line, or ends each with a zero
-            byte, as ``find -print0`` does; one whose first line names the column ``path`` is a table, too. ``-`` reads
-            such a file from standard input.
+            ``start`` and ``end`` in seconds and ``name``. A part that has no ``end`` may have a ``duration``. Any other
+            file has one path a line, or ends each with a zero byte, as ``find -print0`` does; one whose first line
+            names the column ``path`` is a table, too. ``-`` reads such a file from standard input.
 
     Raises:
         AudioError: It cannot be read, or is no such list. A line that is wrong is an entry with a problem.
@@ -109,6 +109,8 @@ def _entry(row: Row) -> Entry:
         return Entry(row.where, problem=f"{row.where}: {error}")
     try:
         start, end = row.seconds("start"), row.seconds("end")
+        if start is not None and end is None and (duration := row.seconds("duration")) is not None:
+            end = start + duration
         span = None if start is None and end is None else Span(start or 0.0, end)
         return Entry(path, span, name or None)
     except (AudioError, ValueError, TypeError) as error:

@@ -103,6 +103,16 @@ def test_a_table_may_say_what_stands_between_its_cells(tmp_path: Path) -> None:
     assert listed(tmp_path / "l.csv", '\ufeff"sep=|"\r\npath|start\r\na,b.wav|1\r\n') == [Entry("a,b.wav", Span(1.0))]
 
 
+def test_a_duration_says_where_a_part_ends(tmp_path: Path) -> None:
+    """Manifests of corpora have it in place of an end, and as the length of a whole file."""
+    expected = [Entry("a.wav", Span(0.5, 0.75)), Entry("b.wav", Span(0.5, 0.6)), Entry("c.wav")]
+    text = "path,start,end,duration\na.wav,0.5,,0.25\nb.wav,0.5,0.6,7\nc.wav,,,3\n"
+    assert listed(tmp_path / "l.csv", text) == expected
+    assert listed(tmp_path / "l.jsonl", '{"path": "a.wav", "start": 0.5, "duration": 0.25}\n') == expected[:1]
+    (entry,) = listed(tmp_path / "l.csv", "path,start,duration\na.wav,1,0\n")
+    assert "from 1 s to 1 s has no length" in str(entry.problem)
+
+
 def test_a_comma_that_could_be_either_is_not_guessed(tmp_path: Path) -> None:
     (entry,) = listed(tmp_path / "l.csv", 'path,start\na.wav,"1,250"\n')
     assert "start 1,250 can be 1.250 or 1250" in str(entry.problem)

@@ -64,13 +64,16 @@ class Job:
     def continued(self) -> BackendOptions:
         """The backend, and where its choice is ours that of the job that is gone on with.
 
-        What a machine got or lost meanwhile must neither mix codes of two precisions in one folder nor end a job.
+        What a machine got or lost meanwhile must neither mix codes of two precisions in one folder nor end a job. A job
+        of another model is not gone on with, and may have had what this model lacks.
         """
         manifest = self.output / MANIFEST
         if self.backend.name != AUTO or self.options.overwrite or not os.path.isfile(manifest):
             return self.backend
         before = History.read(manifest).settings.get(self.options.to)
         if before is None or self.backend.precision not in (AUTO, before.precision):
+            return self.backend
+        if before.model != Bundle.find(self.model).fingerprint:
             return self.backend
         return replace(self.backend, name=before.backend, precision=before.precision)
 

@@ -89,6 +89,16 @@ def test_the_command_does_so(work: Path, speech: Audio, monkeypatch: pytest.Monk
     assert (answer.exit_code, json.loads(answer.stdout)["done"]) == (0, 1)
 
 
+def test_a_job_of_another_model_is_told_apart_by_its_model(work: Path) -> None:
+    """Not by a precision of the first model, which the second one may not have."""
+    assert apcodec("transcode", "corpus", "codes", "--to", "apc").exit_code == 0
+    manifest = work / "codes" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    answer = apcodec("transcode", "corpus", "codes", "--to", "apc", "--model", "demo-s")
+    assert answer.exit_code == 1
+    assert "holds a job with other settings; this one has model" in str(answer.exception)
+
+
 @pytest.mark.parametrize("how", ["moved", "copied"])
 def test_a_job_that_moved_as_a_whole_goes_on(codec: Codec, work: Path, speech: Audio, how: str) -> None:
     new = work.parent / "elsewhere" / "again"

@@ -23,6 +23,9 @@ from apcodec_deploy.transcoding.manifest import Manifest
 from apcodec_deploy.transcoding.report import Outcome, Report, Result
 from apcodec_deploy.transcoding.room import Room
 
+_NAMED = 10
+"""Files that are named of many that were not converted for one reason."""
+
 
 def run_tasks(
     codec: Codec,
@@ -103,6 +106,12 @@ def report(done: Report, *, json: bool, extra: dict[str, Any] | None = None, end
             reason = str(each.reason)
             # Most reasons name their file already.
             say(f"  {reason}" if str(each.task.source) in reason else f"  {each.task.source}: {reason}")
+    if barred := [str(each.task.target) for each in done.barred]:
+        more = [f"and {len(barred) - _NAMED} more"] if len(barred) > _NAMED else []
+        say(
+            f"{len(barred)} of {len(done.results)} files not converted, because what stands in their place is no "
+            f"result of a job here; move it away, or --overwrite replaces it: {', '.join(barred[:_NAMED] + more)}"
+        )
     say_clipped(done.clipped)
     if json:
         print_json({**(extra or {}), **done.to_dict()})

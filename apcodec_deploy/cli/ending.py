@@ -28,7 +28,7 @@ def ending(done: Report, source: Path, output: Path, to: str, model: Path | None
     """
     if (shown := _shown(done.of(Outcome.DONE))) is None:
         skipped = f"{output} holds these results already. --overwrite makes them anew."
-        return [skipped] if done.of(Outcome.SKIPPED) else []
+        return [skipped] if len(done.of(Outcome.SKIPPED)) > len(done.barred) else []
     before, after = shown.task.source, shown.task.target
     codes = to in (CODES, ARRAYS)
     bitrate = Bundle.find(model).spec.bitrate

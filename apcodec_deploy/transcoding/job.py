@@ -17,7 +17,7 @@ from apcodec_deploy.transcoding.desk import Desk, Stopped
 from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.making import Made, make, record_of
 from apcodec_deploy.transcoding.manifest import Manifest
-from apcodec_deploy.transcoding.report import Outcome, Report, Result
+from apcodec_deploy.transcoding.report import EXISTS, Outcome, Report, Result
 from apcodec_deploy.transcoding.watch import Stage, Watch
 from apcodec_deploy.workers import Worker, join_all
 
@@ -179,7 +179,7 @@ def settled_before(task: Task, options: ConversionOptions, how: JobOptions, mani
         return None
     if manifest is not None and manifest.owns(target):
         return None
-    return Result(task, Outcome.SKIPPED, reason="the output exists")
+    return Result(task, Outcome.SKIPPED, reason=EXISTS)
 
 
 def committed(task: Task, made: Made, options: ConversionOptions, manifest: Manifest) -> Result:

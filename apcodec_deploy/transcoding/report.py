@@ -12,6 +12,9 @@ from apcodec_deploy.transcoding.folder import Task
 from apcodec_deploy.transcoding.naming import as_text
 from apcodec_deploy.transcoding.watch import Stage
 
+EXISTS = "the output exists"
+"""Why a file is skipped that no job here has made: something else stands in its place."""
+
 
 class Outcome(StrEnum):
     """What became of a file."""
@@ -61,6 +64,11 @@ class Report:
     def of(self, outcome: Outcome) -> list[Result]:
         """The results of one outcome."""
         return [result for result in self.results if result.outcome == outcome]
+
+    @property
+    def barred(self) -> list[Result]:
+        """Those whose place something else holds than a result of a job here."""
+        return [result for result in self.of(Outcome.SKIPPED) if result.reason == EXISTS]
 
     @property
     def audio_seconds(self) -> float:

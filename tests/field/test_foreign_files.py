@@ -174,6 +174,23 @@ def test_an_index_of_another_program_stays_as_it_is(codes: Path, tmp_path: Path,
     assert [path.name for path in target.iterdir()] == [INDEX]
 
 
+def test_what_stands_in_a_results_place_is_named(tmp_path: Path, speech: Audio) -> None:
+    """As in a copy of the corpus that was taken for an empty folder: its files are not the codec's."""
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        soundfile.write(tmp_path / "in" / f"{name}.wav", speech[:5000], 48_000)
+    copy = shutil.copytree(tmp_path / "in", tmp_path / "out")
+    for _ in range(2):
+        answer = apcodec("transcode", tmp_path / "in", copy)
+        assert answer.stderr.startswith("2 of 2 files not converted, because what stands in their place is no result")
+        assert f"--overwrite replaces it: {copy / 'a.wav'}, {copy / 'b.wav'}" in answer.stderr
+        assert "holds these results already" not in answer.stdout
+    assert (copy / "a.wav").read_bytes() == (tmp_path / "in" / "a.wav").read_bytes()
+    assert "not converted" not in apcodec("transcode", tmp_path / "in", copy, "--overwrite").stderr
+    answer = apcodec("transcode", tmp_path / "in", copy)
+    assert "holds these results already" in answer.stdout and not answer.stderr
+
+
 def test_what_a_file_manager_keeps_does_not_fill_a_folder(codes: Path, tmp_path: Path) -> None:
     put(tmp_path / "shards" / ".DS_Store", b"\0\0\0\x01Bud1")
     put(tmp_path / "shards" / "._x", APPLE_DOUBLE)

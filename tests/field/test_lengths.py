@@ -53,6 +53,16 @@ def test_a_size_that_was_never_filled_in(tmp_path: Path, read: Read, form: str, 
 
 
 @both_ways
+@pytest.mark.parametrize("form", [form for form, (_, _, written) in SIZES.items() if written[1] == "q"])
+@pytest.mark.parametrize("unknown", [(1 << 63) - 1, -(1 << 63)])
+def test_a_size_at_the_end_of_all_numbers(tmp_path: Path, read: Read, form: str, unknown: int) -> None:
+    """FFmpeg writes the first one into a W64 that goes into a pipe."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(declaring(encoded(form, "PCM_16"), form, lambda _: unknown))
+    np.testing.assert_array_equal(read(path), clip())
+
+
+@both_ways
 @pytest.mark.parametrize("form", SIZES)
 def test_more_than_declared_is_refused(tmp_path: Path, read: Read, form: str) -> None:
     path = tmp_path / "a.wav"

@@ -10,8 +10,9 @@ from apcodec_deploy.audio.containers.source import Source, holds
 from apcodec_deploy.audio.containers.tags import after_tags
 from apcodec_deploy.errors import AudioError
 
-_UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
-"""Sizes that say that nobody knew."""
+_UNKNOWN = 0xFFFFFFFF
+_ENDLESS = 1 << 62
+"""Sizes that say that nobody knew: the largest of 32 bits, and about the largest of 63 or 64."""
 _PCM = 1
 _FORM = struct.Struct("<HHIIHH")
 """Of WAV's samples: what they are, channels, samples and bytes a second, bytes and bits of a sample."""
@@ -174,9 +175,9 @@ def _audio_in(source: Source, start: int, head: bytes, chunk: _Chunk, grammar: G
     size = chunk.size
     declared: int | None = max(0, size - lead)
     unsigned = size + (grammar.head if grammar.inclusive else 0)
-    if wide is not None and unsigned in _UNKNOWN:
-        declared = None if wide in (0, *_UNKNOWN) else wide
-    elif unsigned in _UNKNOWN:
+    if wide is not None and _is_unknown(unsigned):
+        declared = None if wide == 0 or _is_unknown(wide) else wide
+    elif _is_unknown(unsigned):
         declared = None
     return Audio(
         origin=start,
@@ -200,10 +201,14 @@ def _audio_of_au(source: Source, start: int) -> Audio:
         origin=start,
         head=source.read(start, offset),
         start=start + offset,
-        declared=None if declared in _UNKNOWN else declared,
+        declared=None if _is_unknown(declared) else declared,
         size=order + "I",
         size_at=8,
     )
+
+
+def _is_unknown(size: int) -> bool:
+    return size == _UNKNOWN or size >= _ENDLESS
 
 
 def _chunk_at(source: Source, at: int, grammar: Grammar) -> _Chunk | None:

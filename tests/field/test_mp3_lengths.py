@@ -139,3 +139,18 @@ def test_another_rate_in_the_same_file_is_refused(tmp_path: Path, read: Read) ->
     path.write_bytes(mp3() + mp3(rate=44_100))
     with pytest.raises(AudioError, match="changes from 48000 Hz with 1 channel to 44100 Hz"):
         read(path)
+
+
+@both_ways
+def test_a_lone_head_of_a_frame_is_no_mp3(tmp_path: Path, read: Read) -> None:
+    """Text of UTF-16 begins with bytes like one, and any file may end with some."""
+    path, data = tmp_path / "a.mp3", mp3()
+    for other in ("no audio".encode("utf-16"), bytes(range(256)) * 9 + data[:4]):
+        path.write_bytes(other)
+        with pytest.raises(AudioError, match="cannot be read as audio"):
+            read(path)
+    path.write_bytes(data + JUNK + data[:4])
+    assert read(path).shape == (1, length_of(data))
+    path.write_bytes(data[: data.index(b"\xff\xfb", 2) + 20])
+    with pytest.raises(AudioError, match="the file is cut"):
+        read(path)

@@ -161,12 +161,17 @@ class _Run:
 
 
 def _stands(source: Source, at: int) -> bool:
-    """Whether frames of one stream follow one another from ``at`` on, enough of them or to the end of all."""
+    """Whether frames of one stream follow one another from ``at`` on, enough of them or to the end of all.
+
+    A lone head of a frame that is not whole is none: two bytes like it are in many files that are no audio.
+    """
     first = frame = _frame_at(source, at)
-    for _ in range(_ALIKE - 1):
+    for count in range(_ALIKE - 1):
         if first is None or frame is None or not frame.continues(first):
             return False
         at += frame.size
+        if not holds(source, at - 1):
+            return count > 0
         if not holds(source, after_tags(source, at)):
             return True
         frame = _frame_at(source, at)

@@ -47,7 +47,10 @@ class AvReader:
         self._closed = False
         self._raw = open_input(path)
         try:
-            check_single(FileSource(self._raw))
+            source = FileSource(self._raw)
+            if not source.size:
+                raise AudioError("it is empty")
+            check_single(source)
             self._raw.seek(0)
             self._container = self._av.open(self._raw)
             stream = next(iter(self._container.streams.audio), None)
@@ -56,7 +59,7 @@ class AvReader:
             self._stream = stream
             self.sample_rate = check_rate(stream.codec_context.sample_rate)
             self.channels = int(stream.codec_context.layout.nb_channels)
-        except (self._av.FFmpegError, AudioError, ValueError) as error:
+        except (self._av.FFmpegError, AudioError, ValueError, OSError) as error:
             self._raw.close()
             known = isinstance(error, AudioError)
             raise AudioError(f"{path}: {error}" if known else f"{path} cannot be read as audio: {error}") from error
@@ -117,7 +120,7 @@ class AvReader:
                     yield frame.to_ndarray().reshape(-1, self.channels).T
                     if self._closed:  # PyAV would read on, from memory that is freed
                         raise AudioError("it was closed while it was read")
-        except self._av.FFmpegError as error:
+        except (self._av.FFmpegError, OSError) as error:
             raise AudioError(f"it is damaged: {error}") from error
 
     def _check_unchanged(self, sample_rate: int, channels: int) -> None:

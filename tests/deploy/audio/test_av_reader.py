@@ -95,8 +95,10 @@ def test_a_file_without_sound_is_named(tmp_path: Path) -> None:
 
 def test_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingDependencyError, match=r"apcodec-deploy\[av\]"):
-        open_audio(tmp_path / "a.m4a")
+    for name in ("a.m4a", "a.wav"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypM4A ")
+        with pytest.raises(MissingDependencyError, match=r"apcodec-deploy\[av\]"):
+            open_audio(tmp_path / name)
 
 
 def test_a_folder_of_it_is_transcoded(codec: Codec, tmp_path: Path, sound: NDArray[np.float32]) -> None:

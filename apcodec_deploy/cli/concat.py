@@ -10,6 +10,7 @@ import typer
 
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import result, say
+from apcodec_deploy.cli.outputs import codes_file
 from apcodec_deploy.editing import concatenated, continued
 from apcodec_deploy.encoded import EncodedAudio
 
@@ -26,7 +27,7 @@ def concat(
     """
     clips = [EncodedAudio.load(source) for source in sources]
     joined = concatenated(clips)
-    joined.save(output, overwrite=overwrite)
+    joined.save(codes_file(output), overwrite=overwrite)
     if (note := joined.header.layout.seam_note) and not all(continued(*pair) for pair in pairwise(clips)):
         say(f"note: {note}")
     result(f"{output}: {joined.duration:.3f} s of {len(sources)} clips")

@@ -41,6 +41,17 @@ def ending(inputs: Sequence[Path], output: str | None) -> str:
     return Path(output).suffix[1:].lower() if output and names_file(inputs, output) else ""
 
 
+def codes_file(output: Path) -> Path:
+    """A file to write codes into.
+
+    Raises:
+        OutputError: It is none by its name; ``-`` would be a file of that name.
+    """
+    if not is_codes(output):
+        raise OutputError(f"codes go into a .apc file, not {output}")
+    return output
+
+
 def _problem(source: Path, target: Path, to: str) -> str | None:
     """Why an input is none, or an output cannot be, where names or kinds tell."""
     if os.path.isdir(source):

@@ -9,6 +9,7 @@ import typer
 
 from apcodec_deploy.cli import options as shared
 from apcodec_deploy.cli.console import result, say
+from apcodec_deploy.cli.outputs import codes_file
 from apcodec_deploy.editing import sliced
 from apcodec_deploy.encoded import EncodedAudio
 
@@ -25,7 +26,7 @@ def slice_codes(
     The part begins at most one latent before --start. A latent is 6.7 ms with the published model.
     """
     part = sliced(EncodedAudio.load(source), start, end)
-    part.save(output, overwrite=overwrite)
+    part.save(codes_file(output), overwrite=overwrite)
     if note := part.header.layout.cut_note:
         say(f"note: {note}")
     result(f"{output}: {part.duration:.3f} s, {part.header.latents} latents")

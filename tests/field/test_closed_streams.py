@@ -179,3 +179,13 @@ def test_a_stream_needs_somewhere_to_go() -> None:
     for arguments in ("decode -", "decode - a.apc -o -", "encode -"):
         answer = apcodec(*arguments.split())
         assert answer.stdout == "" and "one input, and -o with a file or -" in str(answer.exception)
+
+
+@pytest.mark.parametrize("command", ["slice", "concat"])
+def test_codes_are_not_written_into_a_file_called_like_standard_output(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = apcodec(command, folder / "a.apc", "-o", "-")
+    assert answer.exit_code == 1 and "codes go into a .apc file, not -" in str(answer.exception)
+    assert not list(tmp_path.iterdir())

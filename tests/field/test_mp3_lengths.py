@@ -154,3 +154,22 @@ def test_a_lone_head_of_a_frame_is_no_mp3(tmp_path: Path, read: Read) -> None:
     path.write_bytes(data[: data.index(b"\xff\xfb", 2) + 20])
     with pytest.raises(AudioError, match="the file is cut"):
         read(path)
+
+
+@both_ways
+@pytest.mark.parametrize("tagged", [False, True])
+def test_an_mp3_in_a_wav(tmp_path: Path, read: Read, tagged: bool) -> None:
+    """As programs of broadcasters write it; the number of samples that its header says is a guess."""
+    path, data = tmp_path / "a.wav", mp3(tagged=tagged)
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 8000, 1, 0, 12, 1, 2, 1152, 1, 1393)
+    chunks = [(b"fmt ", form), (b"fact", struct.pack("<I", 2 * LENGTH)), (b"data", data), (b"LIST", b"INFO")]
+    body = b"".join(name + struct.pack("<I", len(each)) + each + b"\0" * (len(each) % 2) for name, each in chunks)
+    whole = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+    path.write_bytes(whole)
+    assert read(path).shape == (1, LENGTH if tagged else length_of(data))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(AudioError, match="the file is cut"):
+        read(path)
+    path.write_bytes(whole.replace(data, bytes(len(data))))
+    with pytest.raises(AudioError, match="its header declares MPEG audio, and none follows"):
+        read(path)

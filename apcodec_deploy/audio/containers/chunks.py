@@ -13,9 +13,9 @@ from apcodec_deploy.errors import AudioError
 _UNKNOWN = 0xFFFFFFFF
 _ENDLESS = 1 << 62
 """Sizes that say that nobody knew: the largest of 32 bits, and about the largest of 63 or 64."""
-_PCM = 1
-_FORM = struct.Struct("<HHIIHH")
-"""Of WAV's samples: what they are, channels, samples and bytes a second, bytes and bits of a sample."""
+_FORM = "HH8xHH"
+"""How a WAV says what its samples are: their kind, channels, bytes of one of all channels, bits of one."""
+_PCM, _MPEG = 1, (0x50, 0x55)
 _SHOWN = 1 << 16
 """Chunks before the audio up to this size are kept for libsndfile; larger ones are pictures, padding and the like."""
 _AHEAD = 1 << 19
@@ -73,6 +73,7 @@ class Audio:
         counted: What that counts besides the audio.
         grammar: Of the chunks around it; None where there are none.
         loose: Whether each sample has 24 bits in 4 bytes, of which nothing says which three count.
+        mpeg: Whether the audio is that of an MP3, frame after frame.
     """
 
     origin: int
@@ -84,6 +85,7 @@ class Audio:
     counted: int = 0
     grammar: Grammar | None = None
     loose: bool = False
+    mpeg: bool = False
 
     def head_for(self, size: int) -> bytes:
         """The head with another size of the audio."""
@@ -118,15 +120,20 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
         return _audio_of_au(source, start)
     grammar = GRAMMARS[kind]
     head = source.read(start, grammar.first)
-    at, wide, loose = start + grammar.first, None, False
+    at, wide = start + grammar.first, None
+    form: tuple[int, ...] = (0, 0, 0, 0)
     while chunk := _chunk_at(source, at, grammar):
         if chunk.name == grammar.audio:
-            return replace(_audio_in(source, start, head, chunk, grammar, wide), loose=loose)
+            stored, channels, align, bits = form
+            loose = (stored, bits, align) == (_PCM, 24, 4 * channels)
+            audio = _audio_in(source, start, head, chunk, grammar, wide)
+            return replace(audio, loose=loose, mpeg=stored in _MPEG)
         content = source.read(chunk.at, chunk.head + chunk.size) if chunk.size <= _SHOWN else b""
         if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here; without it, it is a WAV
             wide, head = int.from_bytes(content[16:24], "little"), b"RIFF" + head[4:]
         elif len(content) == chunk.head + chunk.size:
-            loose = loose or (chunk.name == b"fmt " and _is_loose(content[chunk.head :], grammar))
+            if chunk.name == b"fmt " and chunk.size >= struct.calcsize(_FORM):
+                form = struct.unpack_from(grammar.size[0] + _FORM, content, chunk.head)
             head += content + bytes(-len(content) % grammar.align)
         at = _next(source, chunk.end, start, grammar)
     raise AudioError("it has no chunk with audio; the file is cut, or was never finished")
@@ -157,14 +164,6 @@ def after_chunks(source: Source, audio: Audio, end: int) -> int | None:
         if chunk.name == grammar.audio:
             raise AudioError(f"a second chunk of audio follows at byte {at}; only files with one can be read")
         at = _next(source, chunk.end, audio.origin, grammar)
-
-
-def _is_loose(form: bytes, grammar: Grammar) -> bool:
-    """Whether a WAV's description of its samples is of 24 bits in 4 bytes each."""
-    if len(form) < _FORM.size:
-        return False
-    kind, channels, _, _, align, bits = struct.unpack_from(grammar.size[0] + _FORM.format[1:], form)
-    return (kind, bits, align) == (_PCM, 24, 4 * channels)
 
 
 def _audio_in(source: Source, start: int, head: bytes, chunk: _Chunk, grammar: Grammar, wide: int | None) -> Audio:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 import soundfile
 
+from apcodec_deploy.audio.containers import mpeg
 from apcodec_deploy.audio.containers.chunks import Audio, after_chunks, find_audio
 from apcodec_deploy.audio.containers.part import Part, RawForm
 from apcodec_deploy.audio.containers.source import Source, holds
@@ -35,6 +37,9 @@ def walk(source: Source, start: int, kind: str) -> Generator[Part, None, int]:
         AudioError: It was cut, or more follows than it declares and nothing tells whether that is audio.
     """
     extent = _Extent(source, find_audio(source, start, kind))
+    if extent.audio.mpeg:
+        yield from _frames(source, extent)
+        return extent.end
     if source.size is None:
         part = extent.part(extent.pieces(), extent.audio.declared)
         yield part
@@ -49,6 +54,18 @@ def walk(source: Source, start: int, kind: str) -> Generator[Part, None, int]:
     else:
         yield extent.part(pieces, held)
     return extent.end
+
+
+def _frames(source: Source, extent: _Extent) -> Iterator[Part]:
+    """The MP3 in a WAV, which libsndfile would read up to a length that its header guesses."""
+    begin = mpeg.first_frame(source, extent.audio.start)
+    if begin is None:
+        raise AudioError("its header declares MPEG audio, and none follows")
+    if source.size is not None:  # what is wrong around the frames is told before they are read
+        deque(extent.pieces(), 0)
+    yield from mpeg.walk(source, begin)
+    if source.size is None:
+        deque(extent.pieces(), 0)
 
 
 class _Extent:

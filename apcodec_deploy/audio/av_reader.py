@@ -18,6 +18,7 @@ from apcodec_deploy.audio.reader import BLOCK_SECONDS, changed
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.audio.span import Span, cut
+from apcodec_deploy.disguise import HEAD_BYTES, disguise
 from apcodec_deploy.errors import AudioError, require
 from apcodec_deploy.files import open_input
 
@@ -48,8 +49,8 @@ class AvReader:
         self._raw = open_input(path)
         try:
             source = FileSource(self._raw)
-            if not source.size:
-                raise AudioError("it is empty")
+            if reason := disguise(source.read(0, HEAD_BYTES)):
+                raise AudioError(reason)
             check_single(source)
             self._raw.seek(0)
             self._container = self._av.open(self._raw)

@@ -19,6 +19,7 @@ from apcodec_deploy.audio.decoder import Decoder
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.audio.samples import check_samples
 from apcodec_deploy.audio.span import Span, cut
+from apcodec_deploy.disguise import HEAD_BYTES, disguise
 from apcodec_deploy.errors import AudioError
 from apcodec_deploy.files import open_input
 
@@ -63,10 +64,11 @@ class AudioReader:
         self._raw: BinaryIO | None = raw
         self._decoder: Decoder | None = None
         try:
-            self._begin(FileSource(raw))
+            source = FileSource(raw)
+            self._begin(source)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            reason = disguise(source.read(0, HEAD_BYTES)) or _reason(error)
             self.close()
-            reason = "it is empty" if not path.stat().st_size else _reason(error)
             raise AudioError(f"{path} cannot be read as audio: {reason}") from error
         except AudioError as error:
             self.close()
@@ -109,9 +111,12 @@ class AudioReader:
         """
         reader = cls.__new__(cls)
         reader.path, reader._raw, reader._decoder = Path(name), None, None
+        source = PipeSource(descriptor)
         try:
-            reader._begin(PipeSource(descriptor))
+            reader._begin(source)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            if reason := disguise(source.read(0, HEAD_BYTES)):
+                raise AudioError(f"{name} cannot be read as audio: {reason}") from error
             raise AudioError(
                 f"{name} cannot be read as audio from a pipe ({_reason(error)}); "
                 "wav, flac, ogg and mp3 can: ffmpeg ... -f wav -"

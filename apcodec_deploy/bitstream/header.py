@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from apcodec_deploy.audio.arrays import MAX_CHANNELS
 from apcodec_deploy.audio.resampling import MAX_RATE, MIN_RATE, resampled_length
 from apcodec_deploy.bitstream.packing import packed_bytes
+from apcodec_deploy.disguise import disguise
 from apcodec_deploy.errors import BitstreamError, ModelMismatchError
 from apcodec_deploy.spec import Layout
 from apcodec_deploy.streams import StreamLayout
@@ -226,6 +227,8 @@ class Header:
             BitstreamError: It is not a ``.apc`` file, or a newer, damaged or impossible one.
         """
         if data[: len(MAGIC)] != MAGIC:
+            if reason := disguise(data):
+                raise BitstreamError(f"not a .apc file: {reason}")
             raise BitstreamError(f"not a .apc file: it starts with {data[:4]!r}, not {MAGIC!r}")
         if len(data) < HEADER_BYTES:
             raise BitstreamError(f"the file ends inside its header, after {len(data)} of {HEADER_BYTES} bytes")

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from apcodec_deploy.disguise import disguise
 from apcodec_deploy.errors import CheckpointError
-from apcodec_export.foreign_files import disguise
+from apcodec_export.foreign_files import first_bytes
 from apcodec_export.published import CONFIG_KEYS
 
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -51,7 +52,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
 def _read_text(path: Path) -> str:
     advice = "copy the config.json that the model was trained with"
     try:
-        if reason := disguise(path):
+        if reason := disguise(first_bytes(path)):
             raise CheckpointError(f"{path} cannot be read as JSON: {reason}")
         data = path.read_bytes()
         return data.decode(_MARKS.get(data[:2], "utf-8-sig"))

@@ -15,16 +15,8 @@ from typing import BinaryIO
 
 import onnx
 
-AGAIN = "copy or download it again"
-_HEAD = 1 << 16
-_ARCHIVES = {
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ\x00": "an xz archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"Rar!": "a rar archive",
-}
+from apcodec_deploy.disguise import AGAIN, HEAD_BYTES, disguise
+
 _OTHERS = {
     b"\x93NUMPY": "a NumPy array",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
@@ -36,34 +28,18 @@ _OTHERS = {
     b"\x89PNG": "a picture",
     b"%PDF": "a PDF document",
 }
-_LFS = b"version https://git-lfs.github.com/spec/"
 _OWN_CLASSES = re.compile(r"torch\.(cuda\.)?\w+|torch\.(_\w+|storage|nn\.parameter)\..+|collections\.OrderedDict")
 """What PyTorch itself writes around tensors."""
 
 
-def disguise(path: Path) -> str | None:
-    """What stands under a name in place of any file; None where nothing is known to be wrong.
+def first_bytes(path: Path) -> bytes:
+    """Enough of a file to tell what it is.
 
     Raises:
         OSError: The file cannot be read.
     """
-    size, head = path.stat().st_size, _head(path)
-    if not size:
-        return f"it is empty; {AGAIN}"
-    if head.startswith(_LFS):
-        held = re.search(rb"^size (\d+)", head, re.MULTILINE)
-        of = f" to {int(held[1]):,} bytes" if held else ""
-        return f"it is a Git LFS pointer{of}, not the file itself; run 'git lfs pull' in its repository"
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|\?xml|!--)", head, re.IGNORECASE):
-        return "it is a web page, as a link to a page or a failed login leaves it; download the file itself"
-    if not head.strip(b"\0"):
-        return f"it holds nothing but zeros; {AGAIN}"
-    for magic, name in _ARCHIVES.items():
-        if head.startswith(magic):
-            return f"it is {name}; unpack it and name the file inside"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive; unpack it and name the file inside"
-    return None
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def no_weights(path: Path) -> str | None:
@@ -72,9 +48,9 @@ def no_weights(path: Path) -> str | None:
     Raises:
         OSError: The file cannot be read.
     """
-    if reason := disguise(path):
+    head = first_bytes(path)
+    if reason := disguise(head):
         return reason
-    head = _head(path)
     if is_safetensors(path):
         return _cut_safetensors(path)
     if head.startswith(b"PK\x03\x04"):
@@ -93,7 +69,7 @@ def no_weights(path: Path) -> str | None:
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file begins as safetensors do: the length of a header, and the header."""
-    head = _head(path)
+    head = first_bytes(path)
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
 
 
@@ -116,11 +92,6 @@ def unreadable(path: Path) -> str:
         f"besides tensors it holds objects of other classes ({named}), and to load those can run any code; where it "
         "was written, save the weights alone: torch.save(model.state_dict(), ...)"
     )
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEAD)
 
 
 def _text(head: bytes) -> str:

@@ -71,7 +71,8 @@ class History:
     Attributes:
         settings: Of the jobs that count, by the kind of what they make.
         done: Their results, by output.
-        failures: The files that failed and were not done since, by output, then by source: two may claim one output.
+        failures: The files that failed and were not done since, by output, then by the source's whole path: two may
+            claim one output, and jobs from several directories name one source differently.
         former: Outputs that were made before and do not count any more.
         origins: Where the jobs ran that made the results, by output, as far as the manifest says.
         length: Bytes of whole lines.
@@ -210,8 +211,9 @@ class History:
             if self._origin is not None:
                 self.origins[record.output] = self._origin
         else:
-            self.failures[record.output][record.source] = record
-            if before is not None and self.same_source(before, record.source, self._origin or _UNKNOWN):
+            here = self._origin or _UNKNOWN
+            self.failures[record.output][here.path(record.source)] = record
+            if before is not None and self.same_source(before, record.source, here):
                 self.former.add(record.output)
                 del self.done[record.output]
 

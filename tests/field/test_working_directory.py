@@ -152,6 +152,16 @@ def test_a_failure_is_over_when_the_file_is_done_from_elsewhere(
     assert "x.wav.apc" in history_of(work / "out").former  # made of what is not there any more
 
 
+def test_a_failure_counts_once_wherever_it_is_met_again(
+    codec: Codec, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "corpus" / "z.wav").write_text("none")
+    for directory, source in ((".", "corpus"), ("..", "work/corpus"), (".", "./out/../corpus"), ("corpus", ".")):
+        monkeypatch.chdir(work / directory)
+        assert "cannot be read as audio" in outcomes(codec, source, work / "out")[2]
+    assert [record.source for record in history_of(work / "out").failed_records()] == ["z.wav"]
+
+
 def test_a_manifest_that_does_not_say_where_its_job_ran_is_read_as_before(
     codec: Codec, work: Path, speech: Audio
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from apcodec_deploy.errors import AudioError, OutputError
 
@@ -179,15 +180,37 @@ def in_use(path: Path) -> bool:
         return not locked(file.fileno())
 
 
+class _Input(io.FileIO):
+    """A file whose errors are ours: those of a failing disk or a lost network drive must not pass for the output's."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _input_errors(self.name):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _input_errors(self.name):
+            return super().readall()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        with _input_errors(self.name):
+            return super().seek(offset, whence)
+
+
+@contextmanager
+def _input_errors(path: Any) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def open_input(path: Path) -> BinaryIO:
     """Open a regular file for reading: a pipe or a device could keep a whole job waiting, and cannot be sought in.
 
     Raises:
-        AudioError: It is no regular file, or cannot be opened.
+        AudioError: It is no regular file, or cannot be opened; later, from the file: it cannot be read.
     """
-    try:
+    with _input_errors(path):
         if not stat.S_ISREG(path.stat().st_mode):
             raise AudioError(f"{path} is no regular file; copy what it gives into one first")
-        return path.open("rb")
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
+        return io.BufferedReader(_Input(path))

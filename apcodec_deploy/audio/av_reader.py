@@ -62,8 +62,9 @@ class AvReader:
             self.channels = int(stream.codec_context.layout.nb_channels)
         except (self._av.FFmpegError, AudioError, ValueError, OSError) as error:
             self._raw.close()
-            known = isinstance(error, AudioError)
-            raise AudioError(f"{path}: {error}" if known else f"{path} cannot be read as audio: {error}") from error
+            if isinstance(error, AudioError):
+                raise self._named(error) from error
+            raise AudioError(f"{path} cannot be read as audio: {error}") from error
 
     def __enter__(self) -> AvReader:
         return self
@@ -84,11 +85,14 @@ class AvReader:
         try:
             yield from cut(self._seconds(), *span.samples(self.sample_rate)) if span else self._seconds()
         except AudioError as error:
-            raise AudioError(f"{self.path}: {error}") from None
+            raise self._named(error) from None
 
     def arriving(self) -> Generator[NDArray[np.float32], None, None]:
         """All of it: what is read here is a file, of which nothing is still to come. See ``AudioReader``."""
         yield from self.blocks()
+
+    def _named(self, error: AudioError) -> AudioError:
+        return error if str(error).startswith(str(self.path)) else AudioError(f"{self.path}: {error}")
 
     def _seconds(self) -> Iterator[NDArray[np.float32]]:
         size, position = max(1, int(self.sample_rate * BLOCK_SECONDS)), 0

@@ -72,7 +72,7 @@ class AudioReader:
             raise AudioError(f"{path} cannot be read as audio: {reason}") from error
         except AudioError as error:
             self.close()
-            raise AudioError(f"{path}: {error}") from None
+            raise self._named(error) from None
         except BaseException:
             self.close()
             raise

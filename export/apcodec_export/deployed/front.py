@@ -89,7 +89,7 @@ def _probed(
         return y.transpose(1, 2).reshape(len(x), x.shape[2], ratio * out.shape[0])
 
     # A clip so long that its middle sees neither end.
-    middle = 2 * reach + 2 * margin
+    middle = reach + margin
     silent = published(torch.zeros(1, depth, 2 * middle + 1, dtype=torch.float64))[0]
     units = torch.zeros(depth, depth, 2 * middle + 1, dtype=torch.float64)
     units[:, :, middle] = torch.eye(depth, dtype=torch.float64)

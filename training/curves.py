@@ -16,10 +16,12 @@ MEASURES = {"lsd": "LSD, lower is better", "mel": "mel distance, lower is better
 RUNS = {
     "apcodec": ("APCodec, no discriminators", "#0072B2"),
     "discriminators": ("from a mean, with discriminators", "#D55E00"),
+    "discriminators again": ("from the next mean", "#E69F00"),
+    "and again": ("and the next", "#CC79A7"),
     "apcodec-s": ("APCodec-S, a student", "#009E73"),
 }
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "apcodec", "font.size": 9, "axes.grid": True, "grid.color": "#DDDDDD"}
-WIDTH, HEIGHT = 8.3, 2.9
+WIDTH, HEIGHT = 8.3, 3.1
 
 
 def drawn(results: dict[str, Any], out: Path) -> None:
@@ -35,7 +37,7 @@ def drawn(results: dict[str, Any], out: Path) -> None:
                 axes.plot(*zip(*points, strict=True), color=colour, label=label, marker="o", markersize=3)
             axes.set_title(title)
             axes.set_xlabel("step")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RUNS))
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, format="svg", metadata={"Date": None})
 

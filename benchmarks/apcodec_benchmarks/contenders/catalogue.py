@@ -100,6 +100,7 @@ ENTRIES = (
     Entry(name="mimi", factory=f"{_HUGGINGFACE}:mimi", live=True),
     Entry(name="audiodec", factory=f"{_HERE}.audiodec:audiodec", live=True),
     Entry(name="opus", factory=f"{_HERE}.opus:opus"),
+    Entry(name="opus-12k", factory=f"{_HERE}.opus:opus", options={"kbps": 12}, usual=False),
 )
 """APCodec first, then the others."""
 

@@ -53,7 +53,7 @@ def test_the_usual_ones_run_where_nobody_names_any() -> None:
         *("encodec-24k", "encodec-48k", "dac-44k", "mimi", "audiodec", "opus"),
     ]
     assert named(None) == named([]) == usual
-    assert set(NAMES) - set(usual) == {"apcodec-ort-int8", "apcodec-captured", "dac-24k", "dac-16k"}
+    assert set(NAMES) - set(usual) == {"apcodec-ort-int8", "apcodec-captured", "dac-24k", "dac-16k", "opus-12k"}
 
 
 def test_those_that_code_live_run_where_that_is_measured() -> None:

@@ -41,7 +41,7 @@ def istft(network: NetworkConfig, spectrum: Tensor) -> Tensor:
 
 SIZES = [(32, 13, 8), (32, 16, 8), (32, 24, 8), (32, 31, 10), (33, 13, 8), (33, 24, 8), (31, 31, 10)]
 EXPORTED = [(33, 13, 8), (32, 31, 10)]
-"""An odd number of points, and an odd window with a hop that does not divide it. The bundles below have others."""
+"""An odd number of points, and an odd window with a hop that does not divide it. The bundle below has both."""
 
 
 @pytest.mark.parametrize(("n_fft", "win_size", "hop_size"), SIZES)
@@ -94,11 +94,8 @@ def decoded(checkpoint: Checkpoint, codes: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_fft", "win_size"), [(16, 13), (17, 12)], ids=["window", "points"])
-def test_a_bundle_of_odd_sizes_codes_and_decodes_as_the_published_code(
-    n_fft: int, win_size: int, tmp_path: Path
-) -> None:
-    checkpoint = random_checkpoint(sized(n_fft, win_size, 8))
+def test_a_bundle_of_odd_sizes_codes_and_decodes_as_the_published_code(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(sized(17, 13, 8))
     export_bundle(checkpoint, tmp_path / "odd", made=graphs(checkpoint), proven=False)
     with apcodec_deploy.load(tmp_path / "odd") as codec:
         for samples in (33, 479, 481, 3001):

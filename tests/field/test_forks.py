@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -137,13 +138,23 @@ def test_lanes_are_started_again() -> None:
         shared = SharedBackend([codec.backend], lanes=2)
         audio = np.zeros((1, 2000), np.float32)
         expected = shared.encode(audio)
+        _wait_for_idle_lanes(shared, 2)
         with shared._changed:
             shared.forked()
         np.testing.assert_array_equal(shared.encode(audio), expected)
+        _wait_for_idle_lanes(shared, 2)
         shared.forked()
         shared.close()  # waits for no lane
         with pytest.raises(BackendError, match="closed"):
             shared.encode(audio)
+
+
+def _wait_for_idle_lanes(shared: SharedBackend, count: int) -> None:
+    """Until all lanes wait for work, as good as gone: one that is still at its books would find those of the child."""
+    deadline = time.monotonic() + 20
+    while len(shared._changed._waiters) < count:  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_cuda_is_refused_in_a_child() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
+from apcodec_training.intelligibility import least_samples
 from apcodec_training.sections import changed, positive
 
 
@@ -23,6 +24,9 @@ class LossWeights:
     ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
     what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
 
+    ``unintelligibility`` is not published either: one minus the measure STOI. It needs segments of at least 0.4 s; see
+    ``intelligibility.py``.
+
     Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
     """
 
@@ -36,6 +40,7 @@ class LossWeights:
     mel_l1: float = 45.0
     mel_mse: float = 45.0
     audio_amplitude: float = 0.0
+    unintelligibility: float = 0.0
     codebook: float = 10.0
     commitment: float = 2.5
     period_adversarial: float = 1.0
@@ -246,10 +251,16 @@ class TrainingConfig:
             )
         if segment < spec.min_samples:
             raise TrainingError(f"data.segment_samples is {segment}; at least {spec.min_samples} are expected")
-        longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
-        if self.adversarial and self.data.segment_samples <= longest // 2:
+        shortest = least_samples(self.network.sample_rate)
+        if self.losses.unintelligibility and segment < shortest:
             raise TrainingError(
-                f"data.segment_samples is {self.data.segment_samples}; more than {longest // 2} are expected, half of "
+                f"data.segment_samples is {segment}; at least {shortest} are expected where losses.unintelligibility "
+                "is not 0"
+            )
+        longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
+        if self.adversarial and segment <= longest // 2:
+            raise TrainingError(
+                f"data.segment_samples is {segment}; more than {longest // 2} are expected, half of "
                 "the discriminators' longest transform"
             )
 

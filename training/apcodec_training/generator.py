@@ -15,6 +15,7 @@ from apcodec_export.model.causal import transforms
 from apcodec_export.model.network import Decoder, Encoder, Seen
 from apcodec_export.network import NetworkConfig
 from apcodec_training.distillation import Features, Teacher, by_part
+from apcodec_training.intelligibility import Unintelligibility
 from apcodec_training.losses import spectral_losses
 from apcodec_training.quantizing import Quantized, quantize
 from apcodec_training.spectra import LogMel, Spectrum
@@ -48,6 +49,7 @@ class Generator(nn.Module):
         self.encoder, self.decoder = encoder, decoder
         self.stft, self.istft = transforms(network.spec())
         self.mel = LogMel(network)
+        self.unintelligibility = Unintelligibility(network.sample_rate)
         self.teacher: Teacher | None = None
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
@@ -84,8 +86,10 @@ class Generator(nn.Module):
 
     def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
         """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
-        original = self.spectrum(audio)
-        return self.reconstruct(original, audio.shape[1], quantizing=quantizing)
+        made = self.reconstruct(self.spectrum(audio), audio.shape[1], quantizing=quantizing)
+        with torch.autocast(audio.device.type, enabled=False):
+            made.losses["unintelligibility"] = self.unintelligibility(audio, made.audio)
+        return made
 
     def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:
         """Code spectra and compare what comes out with them."""

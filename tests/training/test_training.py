@@ -59,7 +59,7 @@ def test_a_small_model_learns_four_clips_by_heart(tmp_path: Path, small: Trainin
                 "resolution_features": 0,
             },
             "optimiser": {"learning_rate": 2e-3, "schedule": "cosine", "codebook_rate": 10.0},
-            "run": {"steps": 250, "log_every": 10, "checkpoint_every": 250},
+            "run": {"steps": 150, "log_every": 10, "checkpoint_every": 150},
         },
         "the test",
     )

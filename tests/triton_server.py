@@ -72,7 +72,8 @@ def environment() -> Path:
 
 
 def _install(folder: Path, *needs: str) -> None:
-    command = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", *needs]
+    command = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
+    command += ["--quiet", "--no-compile", *needs]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         pytest.fail(f"no Triton server to test with: {' '.join(needs)} cannot be installed:\n{ran.stderr[-2000:]}")

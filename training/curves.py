@@ -19,6 +19,7 @@ RUNS = {
     "discriminators again": ("from the next mean", "#E69F00"),
     "and again": ("and the next", "#CC79A7"),
     "apcodec-s": ("APCodec-S, a student", "#009E73"),
+    "apcodec-s, intelligible": ("the student, with STOI as a loss", "#56B4E9"),
 }
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "apcodec", "font.size": 9, "axes.grid": True, "grid.color": "#DDDDDD"}
 WIDTH, HEIGHT = 8.3, 3.1

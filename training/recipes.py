@@ -23,12 +23,15 @@ BASE: dict[str, Any] = {
     "losses": WITHOUT_DISCRIMINATORS,
     "optimiser": {"learning_rate": 2e-4, "warmup_steps": 20, "average_decay": 0.95},
 }
+HALF_A_SECOND = {"segment_samples": 23_960, "batch_size": 3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "8 segments": {},
     "16 segments": {"data": {"batch_size": 16}, "optimiser": {"learning_rate": 3e-4}},
     "8, audio_amplitude 45": {"losses": {"audio_amplitude": 45.0}},
     "8, audio_amplitude 45, amplitude 20": {"losses": {"audio_amplitude": 45.0, "amplitude": 20.0}},
     "8, mel 90 and 60, amplitude 20": {"losses": {"mel_l1": 90.0, "mel_mse": 60.0, "amplitude": 20.0}},
+    "3 of half a second": {"data": HALF_A_SECOND},
+    "3 of half a second, unintelligibility 100": {"data": HALF_A_SECOND, "losses": {"unintelligibility": 100.0}},
     "8, twice the rate": {"optimiser": {"learning_rate": 4e-4}},
 }
 

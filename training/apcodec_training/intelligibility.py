@@ -1,8 +1,8 @@
 """How well decoded speech can be understood, as a loss: one minus the measure STOI.
 
-Source: Taal et al., An Algorithm for Intelligibility Prediction of Time-Frequency Weighted Noisy Speech, TASLP 2011. The
-measure correlates the envelopes of third-octave bands over 384 ms. Here it is computed at the model's rate instead of at
-10 kHz, and spans of silence are left out instead of frames.
+Source: Taal et al., An Algorithm for Intelligibility Prediction of Time-Frequency Weighted Noisy Speech, TASLP 2011.
+The measure correlates the envelopes of third-octave bands over 384 ms. Here it is computed at the model's rate instead
+of at 10 kHz, and spans of silence are left out instead of frames.
 
 Shapes: B clips, N samples, F bins, T frames, K bands, S spans.
 """

@@ -159,7 +159,8 @@ def test_half_precision_is_for_the_networks_alone(
     decoded = half.decode(torch.from_numpy(codes))
     assert decoded.dtype == torch.float32
     expected = subject.decode(torch.from_numpy(codes))
-    assert (decoded - expected).abs().max() <= 0.05 * expected.abs().max()
+    # By the power of the error: its peak varies by a half between processors that have bfloat16 products and others.
+    assert (decoded - expected).norm() <= 0.04 * expected.norm()
 
 
 def test_random_weights_are_those_of_the_exported_random_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,6 @@ def test_silence_says_nothing() -> None:
     clip = torch.randn(1, shortest, generator=torch.Generator().manual_seed(3)) / 10
     silence, noise = torch.zeros(1, shortest), torch.randn(1, shortest)
     assert float(loss(silence, noise)) == 0
-    assert float(loss(clip[:, :-1], noise[:, :-1])) == 0  # a sample too short
     alone, beside = loss(clip, noise), loss(torch.cat((clip, silence)), torch.cat((noise, noise)))
     assert float(beside) == pytest.approx(float(alone), abs=1e-6)
 

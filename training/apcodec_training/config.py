@@ -24,8 +24,8 @@ class LossWeights:
     ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
     what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
 
-    ``unintelligibility`` is not published either: one minus the measure STOI. It needs segments of at least 0.4 s; see
-    ``intelligibility.py``.
+    ``unintelligibility`` is not published either: one minus the measure STOI. It is there for segments of at least
+    0.41 s; see ``intelligibility.py``.
 
     Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
     """

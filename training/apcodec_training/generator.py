@@ -87,8 +87,9 @@ class Generator(nn.Module):
     def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
         """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
         made = self.reconstruct(self.spectrum(audio), audio.shape[1], quantizing=quantizing)
-        with torch.autocast(audio.device.type, enabled=False):
-            made.losses["unintelligibility"] = self.unintelligibility(audio, made.audio)
+        if audio.shape[1] >= self.unintelligibility.least_samples:
+            with torch.autocast(audio.device.type, enabled=False):
+                made.losses["unintelligibility"] = self.unintelligibility(audio, made.audio)
         return made
 
     def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:

@@ -58,15 +58,12 @@ class Unintelligibility(nn.Module):
         """Compare clips.
 
         Args:
-            original: (B, N).
+            original: (B, N), at least ``least_samples`` long.
             decoded: (B, N).
 
         Returns:
-            A scalar: 0 for the same envelopes, about 1 for unrelated ones, 0 where all originals are silent or shorter
-            than ``least_samples``.
+            A scalar: 0 for the same envelopes, about 1 for unrelated ones, 0 where all originals are silent.
         """
-        if original.shape[1] < self.least_samples:
-            return decoded.new_zeros(())
         true, found = self._spans(original), self._spans(decoded)
         energy = true.square().sum(dim=(1, 3))
         loudest = energy.amax(dim=1, keepdim=True)

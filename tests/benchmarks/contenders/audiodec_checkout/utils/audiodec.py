@@ -21,6 +21,6 @@ class AudioDec(AudioCodec):
 
 def assign_model(model):
     if model != "vctk_v1":  # as the real code refuses a name that it does not know
-        raise NotImplementedError(f"Model {model} is not supported!")
+        raise NotImplementedError(model)
     paths = (os.path.join("exp", kind, "tiny", "checkpoint-1steps.pkl") for kind in ("autoencoder", "vocoder"))
     return (8000, *paths)

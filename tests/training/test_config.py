@@ -78,6 +78,8 @@ def test_a_config_survives_its_file(tmp_path: Path, small: TrainingConfig) -> No
         ({"data": {"segment_samples": 8000}}, "7960 are 200 frames"),
         ({"data": {"segment_samples": 1000}}, "a whole number of latents"),
         ({"data": {"segment_samples": 920}}, "more than 1024 are expected"),
+        ({"discriminators": {"samples": 1000}}, "discriminators.samples is 1000; more than 1024"),
+        ({"discriminators": {"samples": 8000}}, "discriminators.samples is 8000; at most 7960"),
         ({"losses": {"unintelligibility": 1.0}}, "at least 19854 are expected where losses.unintelligibility"),
         ({"network": {"ratio": 7}}, "ratio"),
         ({"discriminators": {"resolutions": [[512, 20]]}}, "3 values are expected"),

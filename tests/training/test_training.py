@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small:
         {
             # Everything that has a memory: warm-up, codebooks from data, revival, discriminators that join in late.
             "start": {"mean_spectrum": True, "codebooks_from_data": True, "steps_without_quantizer": 2},
-            "discriminators": {"first_step": 4},
+            "discriminators": {"first_step": 4, "samples": 500},
             "optimiser": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 3, "gradient_norm": 100.0},
             "data": {"gain_db": [-6.0, 3.0]},
             "run": {"steps": 9, "log_every": 2, "checkpoint_every": 3, "validate_every": 4, "revive_after": 2},

@@ -151,6 +151,8 @@ class DiscriminatorConfig:
 
     Attributes:
         first_step: Step from which they train and judge.
+        samples: How much of a segment they look at, from a place that each step draws; 0 is all of it, as published.
+            What they cost grows with it.
         periods: Of the multi-period discriminators.
         period_channels: Of their first layer; the others have 4, 16, 32 and 32 times as many.
         resolutions: (n_fft, hop, window) of the multi-resolution discriminators.
@@ -158,6 +160,7 @@ class DiscriminatorConfig:
     """
 
     first_step: int = 0
+    samples: int = 0
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     period_channels: int = 32
     resolutions: tuple[tuple[int, int, int], ...] = ((512, 20, 160), (1024, 40, 320), (2048, 80, 640))
@@ -165,7 +168,7 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         positive(self, "period_channels", "resolution_channels")
-        positive(self, "first_step", zero=True)
+        positive(self, "first_step", "samples", zero=True)
         if any(period < 1 for period in self.periods):
             raise TrainingError(f"periods are {list(self.periods)}; positive ones are expected")
         for n_fft, hop, window in self.resolutions:
@@ -257,12 +260,22 @@ class TrainingConfig:
                 f"data.segment_samples is {segment}; at least {shortest} are expected where losses.unintelligibility "
                 "is not 0"
             )
+        if self.adversarial:
+            self._check_judged(segment)
+
+    def _check_judged(self, segment: int) -> None:
+        """What the discriminators look at is part of a segment, and long enough for their transforms."""
+        key, judged = "data.segment_samples", segment
+        if self.discriminators.samples:
+            key, judged = "discriminators.samples", self.discriminators.samples
         longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
-        if self.adversarial and segment <= longest // 2:
+        if judged <= longest // 2:
             raise TrainingError(
-                f"data.segment_samples is {segment}; more than {longest // 2} are expected, half of "
+                f"{key} is {judged}; more than {longest // 2} are expected, half of "
                 "the discriminators' longest transform"
             )
+        if judged > segment:
+            raise TrainingError(f"{key} is {judged}; at most {segment} are expected, as many as a segment has")
 
     def _with_streamable(self, values: dict[str, Any], source: str) -> dict[str, Any]:
         """Sections in which ``context`` of the network has become all the numbers that follow from it."""

@@ -24,6 +24,8 @@ from apcodec_training.quantizing import CodebookUsage, revive
 
 _REVIVAL = 4
 """Tells the draws of revived entries from other draws of the same seed."""
+_JUDGED = 5
+"""Tells the draws of what the discriminators see."""
 
 
 class NotFinite(Exception):
@@ -125,9 +127,11 @@ class Steps:
         losses = dict(made.losses)
         judged: dict[str, Tensor] = {}
         if self.judging(step):
-            judged = self._judge(audio, made.audio.detach())
+            looked_at = self._looked_at(audio.shape[1], step)
+            original, decoded = audio[:, looked_at], made.audio[:, looked_at]
+            judged = self._judge(original, decoded.detach())
             self._descend_judges(judged)
-            losses |= self._convince(audio, made.audio)
+            losses |= self._convince(original, decoded)
         weighted = total(losses, self.config.losses)
         values = self._values({**losses, **judged, "total": weighted})
         if not all(np.isfinite(value) for value in values.values()):
@@ -138,6 +142,12 @@ class Steps:
         if self._averaged is not None:
             self._averaged.follow(step)
         return StepResult(values, revived)
+
+    def _looked_at(self, samples: int, step: int) -> slice:
+        """The part of a segment that the discriminators see."""
+        length = self.config.discriminators.samples or samples
+        begin = int(np.random.default_rng((self.config.run.seed, _JUDGED, step)).integers(samples - length + 1))
+        return slice(begin, begin + length)
 
     def _judge(self, original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         """The discriminators' losses."""

@@ -265,15 +265,12 @@ class TrainingConfig:
 
     def _check_judged(self, segment: int) -> None:
         """What the discriminators look at is part of a segment, and long enough for their transforms."""
-        key, judged = "data.segment_samples", segment
-        if self.discriminators.samples:
-            key, judged = "discriminators.samples", self.discriminators.samples
+        looked_at = self.discriminators.samples
+        key, judged = ("discriminators.samples", looked_at) if looked_at else ("data.segment_samples", segment)
         longest = max((max(shape) for shape in self.discriminators.resolutions), default=0)
         if judged <= longest // 2:
-            raise TrainingError(
-                f"{key} is {judged}; more than {longest // 2} are expected, half of "
-                "the discriminators' longest transform"
-            )
+            half = f"more than {longest // 2} are expected, half of the discriminators' longest transform"
+            raise TrainingError(f"{key} is {judged}; {half}")
         if judged > segment:
             raise TrainingError(f"{key} is {judged}; at most {segment} are expected, as many as a segment has")
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apcodec_deploy.audio.blocks import regrouped
-from apcodec_deploy.audio.containers.boxes import check_single
+from apcodec_deploy.audio.containers.boxes import check_boxes
 from apcodec_deploy.audio.containers.source import FileSource
 from apcodec_deploy.audio.reader import BLOCK_SECONDS, changed
 from apcodec_deploy.audio.resampling import check_rate
@@ -51,7 +51,7 @@ class AvReader:
             source = FileSource(self._raw)
             if reason := disguise(source.read(0, HEAD_BYTES)):
                 raise AudioError(reason)
-            check_single(source)
+            check_boxes(source)
             self._raw.seek(0)
             self._container = self._av.open(self._raw)
             stream = next(iter(self._container.streams.audio), None)
@@ -64,7 +64,7 @@ class AvReader:
             self._raw.close()
             if isinstance(error, AudioError):
                 raise self._named(error) from error
-            raise AudioError(f"{path} cannot be read as audio: {error}") from error
+            raise AudioError(f"{path} cannot be read as audio: {_reason(error)}") from error
 
     def __enter__(self) -> AvReader:
         return self
@@ -126,8 +126,13 @@ class AvReader:
                     if self._closed:  # PyAV would read on, from memory that is freed
                         raise AudioError("it was closed while it was read")
         except (self._av.FFmpegError, OSError) as error:
-            raise AudioError(f"it is damaged: {error}") from error
+            raise AudioError(f"it is damaged: {_reason(error)}") from error
 
     def _check_unchanged(self, sample_rate: int, channels: int) -> None:
         if (sample_rate, channels) != (self.sample_rate, self.channels):
             raise AudioError(changed((self.sample_rate, self.channels), (sample_rate, channels)))
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg or the system says, without a number and the file's name."""
+    return str(getattr(error, "strerror", None) or error)

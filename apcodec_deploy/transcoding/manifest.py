@@ -60,6 +60,10 @@ class Manifest:
             ManifestError: The manifest is damaged, or a file of that name is none.
         """
         path = folder / MANIFEST
+        if folder.is_symlink() and not folder.exists():
+            raise OutputError(
+                f"{folder} is a link to nothing ({os.readlink(folder)}); make that folder, or remove the link"
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)

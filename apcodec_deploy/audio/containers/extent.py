@@ -157,7 +157,10 @@ class _Extent:
                 endian = {"<": "LITTLE", ">": "BIG"}[audio.size[0]] if probe.endian == "FILE" else probe.endian
                 form = RawForm(probe.samplerate, probe.channels, probe.subtype, endian)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raise AudioError(f"its header cannot be read: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
+            reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
+            if self._source.size is None:
+                reason += "; if it describes its sound only after it, give the file's name instead of a pipe"
+            raise AudioError(f"its header cannot be read: {reason}") from error
         if audio.loose:
             self._check_loose()
             form = replace(form, subtype="PCM_32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from apcodec_deploy.audio.channels import from_vorbis
@@ -17,7 +17,9 @@ from apcodec_deploy.errors import AudioError
 
 _HEAD = struct.Struct("<4sBBQIIIB")
 _FIRST, _LAST = 2, 4
-_SOUNDS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
+_SOUNDS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
+_OTHERS = {b"Speex   ": "Speex", b"PCM     ": "PCM", b"CELT    ": "CELT", b"\x80theora": "Theora", b"OVP80": "VP8"}
+"""What else Ogg is known to hold; libsndfile reads none of it."""
 _FAR = 1 << 50
 """The number of a sample beyond all ends."""
 _FLAC_LEAD = 9
@@ -48,11 +50,14 @@ def walk(source: Source, start: int) -> Generator[Part, None, int]:
     while page is not None and page.flags & _FIRST:
         firsts.append(page)
         page = _page_at(source, page.end)
-    sounds = [(first, name) for first in firsts for magic, name in _SOUNDS.items() if first.payload.startswith(magic)]
+    sounds = [(first, name) for first in firsts if (name := _named(first, _SOUNDS))]
     if not firsts:
         raise AudioError("the file is cut: the first page of this Ogg is missing or not whole")
     if not sounds:
-        raise AudioError("this Ogg holds no sound that is known here (Vorbis, Opus, FLAC, Speex)")
+        others = " and ".join(name for first in firsts if (name := _named(first, _OTHERS))) or "no sound that is known"
+        raise AudioError(
+            f"this Ogg holds {others}; Vorbis, Opus and FLAC are read, so convert it: ffmpeg -i FILE a.flac"
+        )
     if len(sounds) > 1:
         raise AudioError(
             f"this Ogg holds {len(sounds)} sounds at once; take one out: ffmpeg -i FILE -map 0:a:0 -c copy one.ogg"
@@ -70,6 +75,11 @@ def walk(source: Source, start: int) -> Generator[Part, None, int]:
     yield part
     view.drain()
     return link.end
+
+
+def _named(first: _Page, kinds: Mapping[bytes, str]) -> str | None:
+    """The kind of stream that begins with a page, if it is one of these."""
+    return next((name for magic, name in kinds.items() if first.payload.startswith(magic)), None)
 
 
 class _Link:

@@ -1,0 +1,102 @@
+"""What cannot be read or written is named by what it is, with what to do, not by a library's riddle."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from commands import apcodec
+from field_clips import Read, both_ways, clip, from_pipe
+
+from apcodec_deploy.audio.opening import open_audio
+from apcodec_deploy.errors import AudioError
+
+
+def mp4() -> bytes:
+    """A second in MP4, as recorders write it: the index comes last."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=48_000, layout="mono")
+        for start in range(0, 48_000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(clip()[:, start : start + 1024]), "fltp", "mono")
+            frame.sample_rate, frame.pts = 48_000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def page(packet: bytes, flags: int, number: int) -> bytes:
+    """An Ogg page with one packet."""
+    head = b"OggS\0" + bytes([flags]) + bytes(8) + struct.pack("<II", 7, number)
+    rest = bytes([1, len(packet)]) + packet
+    checksum = 0
+    for byte in head + bytes(4) + rest:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
+    return head + struct.pack("<I", checksum) + rest
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [(b"Speex   1.2", "Speex"), (b"\x80theora\3\2\1", "Theora"), (b"fishead\0", "no sound that is known")],
+)
+def test_ogg_of_a_kind_that_is_not_read(tmp_path: Path, read: Read, begin: bytes, told: str) -> None:
+    path = tmp_path / "a.ogg"
+    path.write_bytes(page(begin + bytes(60), 2, 0) + page(bytes(20), 4, 1))
+    with pytest.raises(AudioError, match=f"this Ogg holds {told}; Vorbis, Opus and FLAC are read, so convert it"):
+        read(path)
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.95])
+def test_an_mp4_that_was_cut_before_its_index(tmp_path: Path, kept: float) -> None:
+    data = mp4()
+    assert data.index(b"moov") > data.index(b"mdat")
+    path = tmp_path / "a.m4a"
+    path.write_bytes(data[: int(kept * data.index(b"moov"))])
+    with pytest.raises(AudioError, match=r"a\.m4a: the file is cut: its index \(the box 'moov'\) is missing"):
+        open_audio(path)
+
+
+def test_ffmpegs_reason_has_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4)
+    with pytest.raises(AudioError, match="cannot be read as audio") as caught:
+        open_audio(path)
+    assert "Errno" not in str(caught.value) and str(caught.value).count("a.webm") == 1
+
+
+def test_an_aiff_that_describes_itself_at_its_end_is_read_from_a_file_only(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.aiff", clip()[0], 48_000, subtype="PCM_16")
+    data = (tmp_path / "a.aiff").read_bytes()
+    at, chunks = 12, []
+    while at < len(data):
+        size = struct.unpack_from(">I", data, at + 4)[0]
+        chunks.append(data[at : at + 8 + size + size % 2])
+        at += len(chunks[-1])
+    path = tmp_path / "late.aiff"
+    path.write_bytes(data[:12] + b"".join(sorted(chunks, key=lambda chunk: chunk.startswith(b"COMM"))))
+    with open_audio(path) as reader:
+        np.testing.assert_array_equal(np.concatenate(list(reader.blocks()), axis=1), clip())
+    with pytest.raises(AudioError, match="describes its sound only after it, give the file's name instead of a pipe"):
+        from_pipe(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_an_output_folder_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", clip()[0], 48_000)
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    answer = apcodec("transcode", tmp_path / "a.wav", tmp_path / "out")
+    assert answer.exit_code == 1
+    assert f"out is a link to nothing ({tmp_path / 'disk'}); make that folder, or remove the link" in str(
+        answer.exception
+    )
+    (tmp_path / "disk").mkdir()
+    assert apcodec("transcode", tmp_path / "a.wav", tmp_path / "out").exit_code == 0

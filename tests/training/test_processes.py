@@ -53,6 +53,7 @@ def launch(world: int, arguments: list[str]) -> str:
     return answer.stderr
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_two_processes_make_the_run_of_one(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     config = small.changed(

@@ -248,6 +248,7 @@ def test_bfloat16_trains(tmp_path: Path, small: TrainingConfig, folder: Path) ->
     assert low != full and low == pytest.approx(full, rel=0.05)
 
 
+@pytest.mark.first
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch about itself
 def test_a_compiled_run_learns_the_same(

@@ -27,6 +27,7 @@ from crowd import Ends
 from hypothesis import settings
 from made_once import made_once, of_the_run
 from numpy.typing import NDArray
+from parsed_once import parse_operators_once
 
 import apcodec_deploy
 from apcodec_deploy import cache
@@ -106,6 +107,7 @@ def pytest_collection_finish() -> None:
     """Keep modules out of garbage collection: millions of objects, which would take an eighth of the suite's time."""
     gc.collect()
     gc.freeze()
+    parse_operators_once()
 
 
 @pytest.hookimpl(trylast=True)

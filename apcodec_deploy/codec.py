@@ -26,7 +26,7 @@ from apcodec_deploy.backends.choice import create
 from apcodec_deploy.bitstream.gaps import Gap, silenced
 from apcodec_deploy.bitstream.header import FINGERPRINT_BYTES, Header
 from apcodec_deploy.bundle import Bundle, embedded_maker
-from apcodec_deploy.encoded import EncodedAudio
+from apcodec_deploy.encoded import EncodedAudio, header_of
 from apcodec_deploy.errors import BackendError, ModelMismatchError, SessionError
 from apcodec_deploy.families import StreamSpec
 from apcodec_deploy.live.decoder import DecoderSession
@@ -156,7 +156,7 @@ class Codec:
     ) -> list[NDArray[np.float32]]:
         """Decode several clips; each gives the audio that it gives alone. See ``decode``."""
         for clip in encoded:
-            self.check(clip.header)
+            self.check(header_of(clip))
         passed = (([clip.codes], self.layout(window, clip.header.layout)) for clip in encoded)
         sounds: list[list[NDArray[np.float32]]] = [[] for _ in encoded]
         for index, part in self._passing.decode(passed):

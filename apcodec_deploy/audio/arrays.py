@@ -25,7 +25,13 @@ def checked_clip(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     Raises:
         AudioError: It has no samples, too many axes, no floats, or samples that no audio has.
     """
-    array = np.asarray(audio)
+    try:
+        array = np.asarray(audio)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or of a type that numpy lacks
+        raise AudioError(
+            f"{type(audio).__name__} does not become a numpy array: {error}; a tensor does so: "
+            "tensor.detach().cpu().float().numpy()"
+        ) from error
     if not np.issubdtype(array.dtype, np.floating):
         raise AudioError(f"audio of type {array.dtype}; floats with full scale at 1 are expected (int16 / 32768)")
     if array.ndim not in (1, 2) or array.size == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ QUALITY = "HQ"
 
 def check_rate(rate: int) -> int:
     """The rate as an int, or an error if it cannot be resampled."""
-    if isinstance(rate, bool) or not MIN_RATE <= rate <= MAX_RATE or int(rate) != rate:
-        raise AudioError(f"a sample rate of {rate} Hz; whole numbers from {MIN_RATE} to {MAX_RATE} are expected")
+    number = isinstance(rate, Real) and not isinstance(rate, bool)
+    if not number or not MIN_RATE <= rate <= MAX_RATE or int(rate) != rate:
+        found = rate if number else repr(rate)
+        raise AudioError(f"a sample rate of {found} Hz; whole numbers from {MIN_RATE} to {MAX_RATE} are expected")
     return int(rate)
 
 

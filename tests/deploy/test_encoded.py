@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import apcodec_deploy
+from apcodec_deploy import Codec
 from apcodec_deploy.bitstream.header import Header
 from apcodec_deploy.encoded import EncodedAudio
 from apcodec_deploy.errors import ApcodecError, BitstreamError, OutputError
@@ -159,3 +163,62 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.apc", tmp_path):
         with pytest.raises(ApcodecError, match=path.name):
             EncodedAudio.load(path)
+
+
+@pytest.fixture(scope="module", params=["demo", "demo-s"])
+def model(request: pytest.FixtureRequest) -> Iterator[Codec]:
+    """Of each family."""
+    with apcodec_deploy.load(request.param) as codec:
+        yield codec
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint8])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_raw_codes_decode_as_those_of_a_clip(
+    model: Codec, speech: NDArray[np.float32], tmp_path: Path, axes: int, dtype: type[np.integer[Any]]
+) -> None:
+    coded = model.encode(speech[60_000:84_000])
+    codes = coded.codes % 256 if dtype is np.uint8 else coded.codes
+    given = (codes[0] if axes == 2 else np.concatenate((codes, codes))).astype(dtype)
+    made = EncodedAudio.of_codes(given, model)
+    np.testing.assert_array_equal(made.codes, codes if axes == 2 else np.concatenate((codes, codes)))
+    audio = model.decode(made)
+    assert audio.shape == ((made.samples,) if axes == 2 else (2, made.samples))
+    # As many samples as can have so many latents: with one more there would be one more latent.
+    assert model.encode(np.zeros(made.samples, np.float32)).codes.shape[2] == codes.shape[2]
+    assert model.encode(np.zeros(made.samples + 1, np.float32)).codes.shape[2] == codes.shape[2] + 1
+    expected = model.decode(replace(coded, codes=codes))
+    np.testing.assert_allclose(np.atleast_2d(audio)[-1, : len(expected)], expected, atol=1e-6)
+    made.save(tmp_path / "a.apc")
+    np.testing.assert_array_equal(EncodedAudio.load(tmp_path / "a.apc").codes, made.codes)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
+def test_raw_codes_decode_at_any_rate(model: Codec, rate: int) -> None:
+    codes = np.random.default_rng(0).integers(0, model.codebook_size, (4, 30))
+    made = EncodedAudio.of_codes(codes, model, rate)
+    assert made.sample_rate == rate
+    assert abs(made.duration - EncodedAudio.of_codes(codes, model).duration) < 2 / min(rate, 48_000)
+    assert model.decode(made).shape == (made.samples,)
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        (np.zeros((4, 3)), "codes are float64 [4, 3]; whole numbers"),
+        (np.zeros(4, int), "codes are int64 [4]; whole numbers (Q, L) or (C, Q, L)"),
+        (np.zeros((4, 0), int), "[4, 0]"),
+        (np.zeros((3, 4), int), "codes of 3 codebooks, [3, 4]; this model has 4"),
+        (np.full((4, 3), 1024), "codes from 1024 to 1024; 0 to 1023"),
+        (np.full((4, 3), -1), "codes from -1 to -1; 0 to 1023"),
+    ],
+)
+def test_what_are_no_codes_of_a_model_is_refused(model: Codec, codes: NDArray[Any], told: str) -> None:
+    with pytest.raises(BitstreamError) as caught:
+        EncodedAudio.of_codes(codes, model)
+    assert told in str(caught.value)
+
+
+def test_decoding_an_array_says_how_raw_codes_are_decoded(model: Codec) -> None:
+    with pytest.raises(BitstreamError, match=r"ndarray cannot be decoded, EncodedAudio can; EncodedAudio\.of_codes"):
+        model.decode(np.zeros((4, 3), np.int16))  # type: ignore[arg-type]

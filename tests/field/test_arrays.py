@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
 
 from apcodec_deploy import AudioError, Codec
@@ -83,3 +85,25 @@ def test_integer_files_are_never_taken_for_that(codec: Codec, tmp_path: Path) ->
 def test_what_is_no_float_is_refused(codec: Codec, kind: type) -> None:
     with pytest.raises(AudioError, match=r"floats with full scale at 1 are expected \(int16 / 32768\)"):
         codec.encode((TONE * 100).astype(kind))
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        [[0.1, 0.2], [0.3]],
+        torch.zeros(6000, requires_grad=True),
+        torch.zeros(6000, dtype=torch.bfloat16),
+        torch.zeros(1, 6000).to_sparse(),
+    ],
+    ids=["ragged", "gradient", "bfloat16", "sparse"],
+)
+def test_what_does_not_become_an_array_is_refused(codec: Codec, audio: Any) -> None:
+    with pytest.raises(AudioError, match=r"does not become a numpy array: .* tensor\.detach\(\)\.cpu\(\)") as caught:
+        codec.encode(audio)
+    assert type(audio).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", ["48000", b"1", [48000], 48000.5, float("nan"), True])
+def test_what_is_no_rate_is_refused(codec: Codec, rate: Any) -> None:
+    with pytest.raises(AudioError, match=r"a sample rate of .* Hz; whole numbers from 1000 to 768000 are expected"):
+        codec.encode(TONE, rate)

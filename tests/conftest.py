@@ -10,9 +10,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # than CPUs, goes where there is room, and has threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if hasattr(os, "sched_setaffinity"):
-        cpus, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
-        if number < len(cpus):
-            os.sched_setaffinity(0, {cpus[number]})
+        cpus, number = os.sched_getaffinity(0), int(worker.removeprefix("gw"))
+        os.sched_setaffinity(0, sorted(cpus)[number : number + 1] or cpus)
 
 import gc
 import signal
@@ -120,6 +119,18 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         gc.collect()
         gc.freeze()
         give_back_memory()
+
+
+@pytest.fixture
+def every_cpu() -> Iterator[None]:
+    """A test in which threads and processes are to meet by chance has all CPUs."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))  # of the process that shares out the tests
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from apcodec_deploy.bundle import Bundle
 from apcodec_deploy.codec import Codec
 from apcodec_deploy.errors import BackendError
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 BEGIN = """
 import os, sys, threading
 import numpy as np

@@ -23,6 +23,8 @@ from apcodec_deploy.cli.aside import aside
 from apcodec_deploy.transcoding.watch import Watch
 from apcodec_deploy.workers import Worker, any_left, join_all
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 CONTAINER = """
 import sys
 from pathlib import Path

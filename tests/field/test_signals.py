@@ -25,6 +25,8 @@ from apcodec_deploy.transcoding.folder import Task, plan_folder
 from apcodec_deploy.transcoding.job import JobOptions, run
 from apcodec_deploy.transcoding.watch import Stage, Watch
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 APCODEC = (sys.executable, "-m", "apcodec_deploy.cli.main")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Starts a command as a shell does: with every signal as it comes, or some of them ignored.

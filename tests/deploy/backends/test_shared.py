@@ -18,6 +18,8 @@ from apcodec_deploy.backends.shared import SharedBackend
 from apcodec_deploy.errors import BackendError, DeviceError
 from apcodec_deploy.spec import State
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 
 @dataclass(frozen=True)
 class Handle:

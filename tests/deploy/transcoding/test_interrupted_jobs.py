@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from audio_files import Audio, files, wav
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:

@@ -30,6 +30,8 @@ from apcodec_deploy.transcoding.manifest import MANIFEST, Manifest
 from apcodec_deploy.transcoding.record import Settings
 from apcodec_deploy.transcoding.report import Outcome, Report
 
+pytestmark = pytest.mark.usefixtures("every_cpu")
+
 Audio = NDArray[np.float32]
 JOB = ("transcode", "in", "out", "--to", "apc")
 COMMAND = (sys.executable, "-m", "apcodec_deploy.cli.main", *JOB)

@@ -17,8 +17,6 @@ from session_audio import noise
 
 from apcodec_deploy import Codec
 
-pytestmark = pytest.mark.usefixtures("every_cpu")
-
 Array = NDArray[Any]
 UNIT, DELAY = 320, 280
 

@@ -68,8 +68,8 @@ class _Transformers(PyTorchContender):
         super().__init__(settings)
         # With telemetry the hub asks the network who is calling, even for files that are here or nowhere.
         huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
-        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
         self._kind = kind
         self.weights: Weights = "trained"
         try:

@@ -6,8 +6,8 @@ import os
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Test processes share the CPUs, where threads that wait for each other cost more than they bring; those of PyTorch
-    # take ten times as long. So each process and what it starts has one CPU. The last one, of which there is one more
-    # than CPUs, goes where there is room, and has threads.
+    # take ten times as long. So each process has one CPU, as has what it starts. There is one process more than CPUs;
+    # that one runs where there is room, with threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if hasattr(os, "sched_setaffinity"):
         cpus, number = os.sched_getaffinity(0), int(worker.removeprefix("gw"))

@@ -29,8 +29,8 @@ def checked_clip(audio: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         array = np.asarray(audio)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or of a type that numpy lacks
         raise AudioError(
-            f"{type(audio).__name__} does not become a numpy array: {error}; a tensor does so: "
-            "tensor.detach().cpu().float().numpy()"
+            f"{type(audio).__name__} cannot be made a numpy array ({error}); "
+            "for a tensor, give tensor.detach().cpu().float().numpy()"
         ) from error
     if not np.issubdtype(array.dtype, np.floating):
         raise AudioError(f"audio of type {array.dtype}; floats with full scale at 1 are expected (int16 / 32768)")

@@ -85,7 +85,7 @@ def test_an_aiff_that_describes_itself_at_its_end_is_read_from_a_file_only(tmp_p
     path.write_bytes(data[:12] + b"".join(sorted(chunks, key=lambda chunk: chunk.startswith(b"COMM"))))
     with open_audio(path) as reader:
         np.testing.assert_array_equal(np.concatenate(list(reader.blocks()), axis=1), clip())
-    with pytest.raises(AudioError, match="describes its sound only after it, give the file's name instead of a pipe"):
+    with pytest.raises(AudioError, match="if the format stands behind the sound, read it from a file, not from a pipe"):
         from_pipe(path)
 
 
@@ -100,3 +100,12 @@ def test_an_output_folder_that_is_a_link_to_nothing(tmp_path: Path) -> None:
     )
     (tmp_path / "disk").mkdir()
     assert apcodec("transcode", tmp_path / "a.wav", tmp_path / "out").exit_code == 0
+
+
+def test_an_mp4_with_a_box_that_is_not_known_is_left_to_ffmpeg(tmp_path: Path) -> None:
+    data = mp4()
+    end = int.from_bytes(data[:4], "big")
+    path = tmp_path / "a.m4a"
+    path.write_bytes(data[:end] + struct.pack(">I4s4x", 12, b"ab c") + data[end:])
+    with open_audio(path) as reader:
+        assert reader.sample_rate == 48_000

@@ -12,21 +12,22 @@ def check_boxes(source: Source) -> None:
     Raises:
         AudioError: A second file follows in the same one, or the index is missing.
     """
+    if source.read(4, 4) != b"ftyp":
+        return
     at = movies = 0
-    kind = source.read(4, 4)
-    while kind == b"ftyp" and (head := source.read(at, 16))[4:8].isalnum():
-        movies += head[4:8] == b"moov"
+    while len(head := source.read(at, 16)) >= 8:
+        name, size = head[4:8], int.from_bytes(head[:4], "big")
+        if not name.isalnum() or name == b"meta":  # what FFmpeg may know, or a picture
+            return
+        movies += name == b"moov"
         if movies > 1:
             raise AudioError(f"a second MP4 follows in the same file, before byte {at}; split it there, or join anew")
-        if head[4:8] == b"meta":  # a picture
-            return
-        size = int.from_bytes(head[:4], "big")
         if size == 1:  # then 64 bits follow
             size = int.from_bytes(head[8:16], "big")
-        if size < 8:
+        if size < 8:  # the last one
             break
         at += size
-    if kind == b"ftyp" and not movies:
+    if not movies:
         raise AudioError(
             "the file is cut: its index (the box 'moov') is missing; copy it anew, or repair the recording"
         )

@@ -159,7 +159,7 @@ class _Extent:
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             reason = str(error).rsplit(": ", 1)[-1].rstrip(".")
             if self._source.size is None:
-                reason += "; if it describes its sound only after it, give the file's name instead of a pipe"
+                reason += "; if the format stands behind the sound, read it from a file, not from a pipe"
             raise AudioError(f"its header cannot be read: {reason}") from error
         if audio.loose:
             self._check_loose()

@@ -46,7 +46,7 @@ settings.load_profile("default")
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 PROVEN = ("proven_bundle", "proven_remembering_bundle")
-"""Bundles with every precision, for slow tests."""
+"""Bundles that take long to make, for slow tests."""
 SLOW_TO_MAKE = pytest.param(None, marks=pytest.mark.slow, id=pytest.HIDDEN_PARAM)
 """The only parameter of a fixture that takes long to make: tests that use it are slow."""
 FAMILIES = {"grn": GOLDEN / "apcodec_48k_grn_tiny", "layerscale": GOLDEN / "apcodec_16k_layerscale_tiny"}
@@ -182,16 +182,13 @@ def grn_bundle(exported: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(family: Path, exported: Callable[[str], Path]) -> Path:
-    """The float32 graphs of each golden family in turn, as a bundle.
-
-    The second one's has those of the other precisions as well.
-    """
+    """The float32 graphs of each golden family in turn, as a bundle; the second one's are verified."""
     return exported(family.name)
 
 
 @pytest.fixture(scope="session")
 def proven_bundle(exported: Callable[[str], Path]) -> Path:
-    """The golden checkpoint of the 16 kHz code, as users export it."""
+    """The verified float32 graphs of the golden checkpoint of the 16 kHz code."""
     return exported(FAMILIES["layerscale"].name)
 
 

@@ -82,7 +82,7 @@ def _float32(checkpoint: Checkpoint, path: Path) -> None:
 
 EXPORTS: Mapping[str, Make] = {
     GRN.name: lambda path: _float32(_golden(GRN), path),
-    LAYERSCALE.name: lambda path: export_bundle(_golden(LAYERSCALE), path),
+    LAYERSCALE.name: lambda path: export_bundle(_golden(LAYERSCALE), path, precisions=()),
     "unpublished": lambda path: export_bundle(unpublished_grn(), path, name="Sibling"),
     "streamable": lambda path: export_bundle(streams(0), path, name="Streamable", precisions=(INTEGER.name,)),
     "remembering": lambda path: export_bundle(streams(6), path, name="Remembering"),

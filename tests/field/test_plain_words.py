@@ -109,3 +109,43 @@ def test_an_mp4_with_a_box_that_is_not_known_is_left_to_ffmpeg(tmp_path: Path) -
     path.write_bytes(data[:end] + struct.pack(">I4s4x", 12, b"ab c") + data[end:])
     with open_audio(path) as reader:
         assert reader.sample_rate == 48_000
+
+
+def voc(*blocks: tuple[int, bytes]) -> bytes:
+    """A VOC file of blocks, each a type and what is in it."""
+    head = b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x010A, ~0x010A + 0x1234 & 0xFFFF)
+    return head + b"".join(bytes([kind]) + struct.pack("<I", len(data))[:3] + data for kind, data in blocks) + b"\0"
+
+
+SOUND = (1, bytes([256 - 1_000_000 // 8000, 0]) + bytes(range(100, 150)) * 40)
+
+
+def test_a_voc_of_one_block_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.voc"
+    path.write_bytes(voc((5, b"a comment\0"), SOUND))
+    with open_audio(path) as reader:
+        audio = np.concatenate(list(reader.blocks()), axis=1)
+    assert reader.sample_rate == 8000
+    np.testing.assert_array_equal(np.round(audio[0] * 128 + 128), np.tile(np.arange(100, 150), 40))
+
+
+@pytest.mark.parametrize("other", [SOUND, (2, bytes(9)), (3, b"\xe7\3\x83"), (6, b"\1\0")])
+def test_a_voc_of_several_blocks_is_refused(tmp_path: Path, other: tuple[int, bytes]) -> None:
+    path = tmp_path / "a.voc"
+    path.write_bytes(voc(SOUND, other))
+    with pytest.raises(
+        AudioError, match=r"a\.voc: this VOC has 2 blocks of sound, silence or repeats, and only one can"
+    ):
+        open_audio(path)
+
+
+@both_ways
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_are_described_once(tmp_path: Path, read: Read, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, clip()[0], 48_000, subtype="PCM_16")
+    data = path.read_bytes()
+    again = data[12:22] + struct.pack("<H", channels) + data[24:36]
+    path.write_bytes(data[:36] + again + data[36:])
+    with pytest.raises(AudioError, match="two chunks 'fmt' say how its samples are stored; write it anew with one"):
+        read(path)

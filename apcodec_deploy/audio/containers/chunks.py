@@ -18,6 +18,8 @@ _FORM = "HH8xHH"
 _PCM, _MPEG = 1, (0x50, 0x55)
 _SHOWN = 1 << 16
 """Chunks before the audio up to this size are kept for libsndfile; larger ones are pictures, padding and the like."""
+_DESCRIPTIONS = (b"fmt ", b"COMM", b"desc")
+"""Chunks that say how samples are stored, by the letters that their names begin with."""
 _AHEAD = 1 << 19
 """How far a pipe is looked ahead in to see whether a chunk stands there."""
 
@@ -122,6 +124,7 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
     head = source.read(start, grammar.first)
     at, wide = start + grammar.first, None
     form: tuple[int, ...] = (0, 0, 0, 0)
+    described = False
     while chunk := _chunk_at(source, at, grammar):
         if chunk.name == grammar.audio:
             stored, channels, align, bits = form
@@ -132,6 +135,11 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
         if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here; without it, it is a WAV
             wide, head = int.from_bytes(content[16:24], "little"), b"RIFF" + head[4:]
         elif len(content) == chunk.head + chunk.size:
+            if chunk.name[:4] in _DESCRIPTIONS:
+                if described:
+                    name = chunk.name[:4].decode().strip()
+                    raise AudioError(f"two chunks '{name}' say how its samples are stored; write it anew with one")
+                described = True
             if chunk.name == b"fmt " and chunk.size >= struct.calcsize(_FORM):
                 form = struct.unpack_from(grammar.size[0] + _FORM, content, chunk.head)
             head += content + bytes(-len(content) % grammar.align)

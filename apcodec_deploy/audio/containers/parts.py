@@ -10,6 +10,7 @@ from apcodec_deploy.audio.containers.part import Part
 from apcodec_deploy.audio.containers.source import Source, holds
 from apcodec_deploy.audio.containers.tags import after_tags
 from apcodec_deploy.audio.containers.view import View
+from apcodec_deploy.audio.containers.voc import MAGIC, check_voc
 
 
 def parts(source: Source) -> Iterator[Part]:
@@ -36,6 +37,8 @@ def parts(source: Source) -> Iterator[Part]:
         elif (begin := mpeg.first_frame(source, at)) is not None:
             at = yield from mpeg.walk(source, begin)
         elif at == start and source.size is not None:
+            if source.read(at, len(MAGIC)) == MAGIC:
+                check_voc(source, at)
             yield Part(View(source, [(at, source.size - at)]), strange=True)
             return
         else:

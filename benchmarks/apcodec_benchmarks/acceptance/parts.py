@@ -169,7 +169,7 @@ REHEARSAL = Scale(
     others=("apcodec-pytorch",),
     files=3,
     file_seconds=0.3,
-    tests=" and not float16 and not parts and not rtx",
+    tests=" and not float16 and not parts and not rtx and not encode-3 and not decode",
     steps=1,
     training={
         "network": {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from apcodec_training.config import TrainingConfig
 
@@ -35,6 +37,15 @@ SMALL: dict[str, Any] = {
     "run": {"steps": 6, "log_every": 1, "validate_every": 0, "checkpoint_every": 3},
 }
 """A network of some 100,000 parameters and runs of a second or two."""
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch computes as in a process with ``OMP_NUM_THREADS=1``, to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -52,27 +52,26 @@ def test_one_command_begins_and_goes_on(folder: Path, tmp_path: Path, config: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_run_that_is_killed_goes_on_to_the_same_losses(folder: Path, tmp_path: Path, config: Path) -> None:
-    more = tmp_path / "more.toml"
-    more.write_text("[run]\nsteps = 20\ncheckpoint_every = 4\n")
     values = json.loads(config.read_text())
     values["run"] |= {"steps": 20, "checkpoint_every": 4}
     config.write_text(json.dumps(values))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = [sys.executable, "-m", "apcodec_training", str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     options = ["--config", str(config), "--device", "cpu"]
-    subprocess.run([*command, str(whole), *options], check=True, env=environment, capture_output=True)
-    process = subprocess.Popen([*command, str(killed), *options], env=environment, stderr=subprocess.DEVNULL)
+    train(folder, whole, *options)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "apcodec_training", str(folder), str(killed), *options],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while (RunFolder(killed).newest or 0) < 8 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 8 <= (RunFolder(killed).newest or 0) < 20
-    subprocess.run(
-        [*command, str(killed), "--resume", "--device", "cpu"], check=True, env=environment, capture_output=True
-    )
+    train(folder, killed, "--resume", "--device", "cpu")
     curves = [
         [line.rsplit(",", 9)[0] for line in (run / "losses.csv").read_text().splitlines()] for run in (whole, killed)
     ]

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from apcodec_deploy.cli.main import app
 from apcodec_deploy.errors import TrainingError
 from apcodec_training.config import TrainingConfig
 from apcodec_training.processes import processes
@@ -43,11 +45,18 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
         assert here.device.type == "cpu"
 
 
-def launch(world: int, arguments: list[str]) -> str:
-    """Run the command in some processes."""
-    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
-    command = [sys.executable, *several, "-m", "apcodec_training", *arguments]
+def alone(*arguments: str) -> str:
+    """Run the command in this process: what it says."""
+    answer = CliRunner().invoke(app, ["train", *arguments], catch_exceptions=False, standalone_mode=False)
+    assert answer.exit_code == 0
+    return answer.stderr
+
+
+def in_two(*arguments: str) -> str:
+    """Run the command in two processes: what they say."""
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, *several, "-m", "apcodec_training", *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert answer.returncode == 0, answer.stderr
     return answer.stderr
@@ -65,27 +74,20 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, small: TrainingConfig
         "the test",
     )
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
-    for world in (1, 2):
-        arguments = [
-            str(folder),
-            str(tmp_path / str(world)),
-            "--config",
-            str(tmp_path / "config.json"),
-            "--device",
-            "cpu",
-        ]
-        told = launch(world, arguments)
+    for world, run in ((1, alone), (2, in_two)):
+        output, options = str(tmp_path / str(world)), ("--config", str(tmp_path / "config.json"), "--device", "cpu")
+        told = run(str(folder), output, *options)
         assert told.count("files to train on") == 1, "one process speaks for all"
         assert f"{world} × cpu" in told
-    alone, shared = (
+    by_one, shared = (
         list(csv.DictReader((tmp_path / name / "losses.csv").read_text().splitlines())) for name in ("1", "2")
     )
-    for mine, theirs in zip(alone, shared, strict=True):
+    for mine, theirs in zip(by_one, shared, strict=True):
         for name in ("total", "mel_l1", "codebook", "period_discriminator", "usage_1", "revived"):
             assert mine[name] == theirs[name] == "" or float(mine[name]) == pytest.approx(float(theirs[name]), rel=2e-3)
     assert RunFolder(tmp_path / "2").newest == 4
     # Two can go on from what one has saved.
-    launch(2, [str(folder), str(tmp_path / "1"), "--resume", "--steps", "5", "--device", "cpu"])
+    in_two(str(folder), str(tmp_path / "1"), "--resume", "--steps", "5", "--device", "cpu")
     assert RunFolder(tmp_path / "1").newest == 5
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import soxr
 import torch
@@ -64,6 +66,11 @@ def test_batches_do_not_depend_on_who_reads_them(folder: Path) -> None:
         assert torch.equal(torch.cat([part[step].audio for part in parts]), whole.audio)
     other = read(Segments(recordings(folder), DATA, 48_000, seed=8), 0, 1)
     assert not torch.equal(other[0].audio, expected[0].audio)
+
+
+def test_more_readers_than_cpus_are_no_reason_for_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    read(Segments(recordings(folder), DataConfig(**{**vars_of(DATA), "workers": 2}), 48_000, seed=7), 0, 1)
 
 
 def audio_of(segments: Segments, number: int) -> torch.Tensor:

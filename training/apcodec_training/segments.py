@@ -158,7 +158,7 @@ def batches(
 ) -> DataLoader[Batch]:
     """The batches of the steps from ``first`` to ``steps``, or the share of them of one of ``world`` processes."""
     config = segments.config
-    return DataLoader(
+    return _Loader(
         segments,  # type: ignore[arg-type]  # a loader's type is that of its items
         batch_sampler=_Steps(first, steps, config.batch_size, rank, config.batch_size // world),
         num_workers=config.workers,
@@ -168,6 +168,11 @@ def batches(
         multiprocessing_context=_START_METHOD if config.workers else None,
         worker_init_fn=_ignore_signals,
     )
+
+
+class _Loader(DataLoader[Batch]):
+    def check_worker_number_rationality(self) -> None:
+        """No warning: how many read is the user's choice, and more of them than CPUs do no harm."""
 
 
 _START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,13 @@ def on_openvino(bundle: Bundle, precision: str, threads: int) -> Backend:
     return open_openvino(bundle, precision=precision, threads=threads, unproven=True)
 
 
-@pytest.mark.parametrize("opened", [on_onnxruntime, on_openvino])
+whole_processor = pytest.mark.skipif(
+    "ONEDNN_MAX_CPU_ISA" in os.environ and "avx512f" in Path("/proc/cpuinfo").read_text(),
+    reason="OpenVINO makes code for AVX-512 of odd widths even where ONEDNN_MAX_CPU_ISA hides that",
+)
+
+
+@pytest.mark.parametrize("opened", [on_onnxruntime, pytest.param(on_openvino, marks=whole_processor)])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_calls_threads_and_batch_mates_change_no_bit(
     bundle: Bundle, speech: Array, precision: str, opened: Callable[[Bundle, str, int], Backend]
@@ -211,6 +218,7 @@ def test_a_bundle_says_what_a_program_must_know(streamable_bundle: Path) -> None
     assert "calls_of_other_sizes int8" in shown and shown.count("equal to the bit (onnxruntime") == 2
 
 
+@whole_processor
 def test_openvino_runs_streams(streamable_bundle: Path, speech: Array) -> None:
     reference = apcodec_deploy.load(streamable_bundle, "onnxruntime", device="cpu")
     expected = reference.encode(speech[:50_000])

@@ -53,6 +53,6 @@ def abandon(*held: object) -> None:
 def refusal(what: str) -> BackendError:
     """The error of a backend that cannot be loaded again in a child."""
     return BackendError(
-        f"{what} was used before this process was forked, and does not work after that; load the model in the children "
-        "alone and never before the fork, or start them by 'spawn' or 'forkserver' (multiprocessing.set_start_method)"
+        f"{what} was used before this process was forked, and does not work after that; load the model only after the "
+        "fork, in each child, or start the children by 'spawn' or 'forkserver' (multiprocessing.set_start_method)"
     )

@@ -45,4 +45,4 @@ def test_peak_memory_is_that_of_a_short_file(tmp_path: Path, speech: NDArray[np.
             peak("decode", f"{path}.apc", "-o", tmp_path / "decoded.wav", "--overwrite", "--model", grn_bundle),
         )
     for short, long in zip(peaks[0.25], peaks[1.75], strict=True):
-        assert long < 1.03 * short  # of some 220 MB; the rest of the audio takes 17 MB as float32, 9 as 16 bits
+        assert long - short < 6_000  # kB; the rest of the audio takes 17 MB as float32, 8 as 16 bits

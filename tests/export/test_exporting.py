@@ -72,6 +72,7 @@ def test_a_precision_that_loses_too_much_is_noted(unpublished_bundle: Path, unpu
     manifest = Bundle.open(unpublished_bundle).manifest
     assert manifest["variants"].keys() == {"float16", "int8"}
     unadvised = [name for name, each in manifest["variants"].items() if not each["judgement"]["advised"]]
+    assert "float16" in unadvised, "random weights lose much"
     notes = manifest["notes"]
     assert notes[: len(unpublished_grn.notes)] == list(unpublished_grn.notes)
     # And nothing else is.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import apcodec
-from field_clips import Read, both_ways, clip, from_pipe
+from field_clips import Read, both_ways, clip, from_path, from_pipe
 
 from apcodec_deploy.audio.opening import open_audio
 from apcodec_deploy.errors import AudioError
@@ -117,25 +117,53 @@ def voc(*blocks: tuple[int, bytes]) -> bytes:
     return head + b"".join(bytes([kind]) + struct.pack("<I", len(data))[:3] + data for kind, data in blocks) + b"\0"
 
 
-SOUND = (1, bytes([256 - 1_000_000 // 8000, 0]) + bytes(range(100, 150)) * 40)
+SAMPLES = bytes(range(100, 150)) * 40
+OLD = (1, bytes([256 - 1_000_000 // 8000, 0]) + SAMPLES)
+NEW = (9, struct.pack("<IBBHI", 8000, 8, 1, 0, 0) + SAMPLES)
 
 
-def test_a_voc_of_one_block_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sound", "size"), [(OLD, "as it is"), (NEW, "as it is"), (NEW, "never filled in")])
+def test_a_voc_of_one_block_is_read(tmp_path: Path, sound: tuple[int, bytes], size: str) -> None:
     path = tmp_path / "a.voc"
-    path.write_bytes(voc((5, b"a comment\0"), SOUND))
+    data = voc((5, b"a comment\0"), sound)
+    if size == "never filled in":
+        at = data.index(sound[1])
+        data = data[: at - 3] + bytes(3) + data[at:]
+    path.write_bytes(data)
     with open_audio(path) as reader:
         audio = np.concatenate(list(reader.blocks()), axis=1)
     assert reader.sample_rate == 8000
-    np.testing.assert_array_equal(np.round(audio[0] * 128 + 128), np.tile(np.arange(100, 150), 40))
+    np.testing.assert_array_equal(np.round(audio[0] * 128 + 128)[:2000], np.tile(np.arange(100, 150), 40))
+    assert audio.shape[1] == 2000
 
 
-@pytest.mark.parametrize("other", [SOUND, (2, bytes(9)), (3, b"\xe7\3\x83"), (6, b"\1\0")])
-def test_a_voc_of_several_blocks_is_refused(tmp_path: Path, other: tuple[int, bytes]) -> None:
+def test_a_voc_whose_size_ran_over_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.voc"
-    path.write_bytes(voc(SOUND, other))
-    with pytest.raises(
-        AudioError, match=r"a\.voc: this VOC has 2 blocks of sound, silence or repeats, and only one can"
-    ):
+    soundfile.write(path, np.zeros(8_500_000, np.int16), 48_000, subtype="PCM_16")
+    with open_audio(path) as reader:
+        assert sum(block.shape[1] for block in reader.blocks()) == 8_500_000
+
+
+@pytest.mark.parametrize("sound", [OLD, NEW])
+@pytest.mark.parametrize(
+    "other", [OLD, NEW, (2, bytes(9)), (3, b"\xe7\3\x83"), (4, b"\1\0"), (5, b"a text\0"), (77, b"")]
+)
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_voc_with_more_around_its_sound_is_refused(
+    tmp_path: Path, sound: tuple[int, bytes], other: tuple[int, bytes], behind: bool
+) -> None:
+    if not behind and other[0] in (4, 5):
+        pytest.skip("notes before a sound do no harm")
+    path = tmp_path / "a.voc"
+    path.write_bytes(voc(sound, other) if behind else voc(other, sound))
+    with pytest.raises(AudioError, match=r"a\.voc: this VOC is not one block of sound up to its end"):
+        open_audio(path)
+
+
+def test_a_voc_of_notes_alone_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.voc"
+    path.write_bytes(voc() + bytes((4, 0, 0, 0)) * 1_000_000)
+    with pytest.raises(AudioError, match=r"cannot be read as audio|is not one block"):
         open_audio(path)
 
 
@@ -149,3 +177,29 @@ def test_samples_are_described_once(tmp_path: Path, read: Read, channels: int) -
     path.write_bytes(data[:36] + again + data[36:])
     with pytest.raises(AudioError, match="two chunks 'fmt' say how its samples are stored; write it anew with one"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.caf"])
+def test_chunks_of_other_kinds_describe_nothing(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, clip()[0], 48_000, subtype="PCM_16")
+    expected, data = from_path(path), path.read_bytes()
+    size = "<I" if name == "a.wav" else ">Q" if name == "a.caf" else ">I"
+    at = 8 if name == "a.caf" else 12
+    own = {"a.wav": b"fmt ", "a.aiff": b"COMM", "a.caf": b"desc"}[name]
+    for other in {b"fmt ", b"COMM", b"desc"} - {own}:
+        at_end = data.index(own) + len(own) + struct.calcsize(size)
+        at_end += int.from_bytes(data[at + 4 : at + 4 + struct.calcsize(size)], "little" if name == "a.wav" else "big")
+        path.write_bytes(data[:at_end] + other + struct.pack(size, 4) + b"abcd" + data[at_end:])
+        np.testing.assert_array_equal(from_path(path), expected)
+
+
+def test_an_aiff_may_describe_its_samples_twice_alike(tmp_path: Path) -> None:
+    path = tmp_path / "a.aiff"
+    soundfile.write(path, clip()[0], 48_000, subtype="PCM_16")
+    expected, data = from_path(path), path.read_bytes()
+    at = data.index(b"COMM")
+    described = data[at : at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")]
+    again = data[: at + len(described)] + described + data[at + len(described) :]
+    path.write_bytes(again[:4] + struct.pack(">I", len(again) - 8) + again[8:])
+    np.testing.assert_array_equal(from_path(path), expected)

@@ -18,8 +18,6 @@ _FORM = "HH8xHH"
 _PCM, _MPEG = 1, (0x50, 0x55)
 _SHOWN = 1 << 16
 """Chunks before the audio up to this size are kept for libsndfile; larger ones are pictures, padding and the like."""
-_DESCRIPTIONS = (b"fmt ", b"COMM", b"desc")
-"""Chunks that say how samples are stored, by the letters that their names begin with."""
 _AHEAD = 1 << 19
 """How far a pipe is looked ahead in to see whether a chunk stands there."""
 
@@ -36,6 +34,7 @@ class Grammar:
         align: Chunks begin at a multiple of this.
         audio: The name of the chunk with the audio.
         lead: Bytes at the start of that chunk which are no audio yet.
+        form: The letters that the name of the chunk begins with that says how samples are stored.
     """
 
     first: int
@@ -45,6 +44,7 @@ class Grammar:
     align: int
     audio: bytes
     lead: int
+    form: bytes
 
     @property
     def head(self) -> int:
@@ -53,11 +53,11 @@ class Grammar:
 
 
 GRAMMARS = {
-    "WAV": Grammar(12, 4, "<I", False, 2, b"data", 0),
-    "RIFX": Grammar(12, 4, ">I", False, 2, b"data", 0),
-    "AIFF": Grammar(12, 4, ">I", False, 2, b"SSND", 8),
-    "W64": Grammar(40, 16, "<Q", True, 8, b"data", 0),
-    "CAF": Grammar(8, 4, ">Q", False, 1, b"data", 4),
+    "WAV": Grammar(12, 4, "<I", False, 2, b"data", 0, b"fmt "),
+    "RIFX": Grammar(12, 4, ">I", False, 2, b"data", 0, b"fmt "),
+    "AIFF": Grammar(12, 4, ">I", False, 2, b"SSND", 8, b"COMM"),
+    "W64": Grammar(40, 16, "<Q", True, 8, b"data", 0, b"fmt "),
+    "CAF": Grammar(8, 4, ">Q", False, 1, b"data", 4, b"desc"),
 }
 
 
@@ -124,7 +124,7 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
     head = source.read(start, grammar.first)
     at, wide = start + grammar.first, None
     form: tuple[int, ...] = (0, 0, 0, 0)
-    described = False
+    described = b""
     while chunk := _chunk_at(source, at, grammar):
         if chunk.name == grammar.audio:
             stored, channels, align, bits = form
@@ -135,11 +135,12 @@ def find_audio(source: Source, start: int, kind: str) -> Audio:
         if chunk.name == b"ds64":  # RF64 keeps its sizes of 64 bits here; without it, it is a WAV
             wide, head = int.from_bytes(content[16:24], "little"), b"RIFF" + head[4:]
         elif len(content) == chunk.head + chunk.size:
-            if chunk.name[:4] in _DESCRIPTIONS:
-                if described:
-                    name = chunk.name[:4].decode().strip()
+            if chunk.name[:4] == grammar.form:
+                # Of two that are alike, libsndfile minds the second in a WAV alone.
+                if described and (content != described or kind in ("WAV", "RIFX")):
+                    name = grammar.form.decode().strip()
                     raise AudioError(f"two chunks '{name}' say how its samples are stored; write it anew with one")
-                described = True
+                described = content
             if chunk.name == b"fmt " and chunk.size >= struct.calcsize(_FORM):
                 form = struct.unpack_from(grammar.size[0] + _FORM, content, chunk.head)
             head += content + bytes(-len(content) % grammar.align)

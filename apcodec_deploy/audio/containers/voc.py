@@ -1,4 +1,4 @@
-"""VOC of the Sound Blaster: libsndfile reads the first block of sound and takes the heads of others for samples."""
+"""VOC of the Sound Blaster: libsndfile reads one block of sound, and may take what follows for samples."""
 
 from __future__ import annotations
 
@@ -6,26 +6,39 @@ from apcodec_deploy.audio.containers.source import Source
 from apcodec_deploy.errors import AudioError
 
 MAGIC = b"Creative Voice File\x1a"
-_END, _NOTES = 0, (4, 5, 8)
-"""Block types: the last one, and those that stand beside a sound: marks, text, and what a sound's head lacks."""
+_SOUND, _NOTES = (1, 9), (4, 5, 8)
+"""Block types: of a sound, and what may stand before one: a mark, a text, and what an old sound's head lacks."""
+_WRAP = 1 << 24
+"""Sizes have 24 bits; those of longer sounds ran over."""
+_MOST_NOTES = 1000
 
 
 def check_voc(source: Source, at: int) -> None:
-    """Refuse a file that is not one block of sound.
+    """Refuse a file that is not one block of sound up to its end.
 
     Args:
         source: The file.
         at: Where it begins.
 
     Raises:
-        AudioError: It has several blocks, or silence or repeats between them.
+        AudioError: It begins with something else, or more follows the sound.
     """
-    block, found = at + int.from_bytes(source.read(at + len(MAGIC), 2), "little"), 0
-    while len(head := source.read(block, 4)) == 4 and head[0] != _END:
-        found += head[0] not in _NOTES
-        block += 4 + int.from_bytes(head[1:], "little")
-    if found > 1:
-        raise AudioError(
-            f"this VOC has {found} blocks of sound, silence or repeats, and only one can be read; "
-            "convert it first, such as with SoX"
-        )
+    block = at + int.from_bytes(source.read(at + len(MAGIC), 2), "little")
+    for _ in range(_MOST_NOTES):
+        head = source.read(block, 4)
+        size = int.from_bytes(head[1:], "little")
+        if head[:1] not in map(_byte, _NOTES):
+            break
+        block += 4 + size
+    rest = source.reached - block - 4
+    # The last block has one byte more, which some leave out; and a size of 0 was never filled in.
+    if head[:1] in map(_byte, _SOUND) and (size == 0 or (rest - size) % _WRAP in (0, 1)):
+        return
+    raise AudioError(
+        "this VOC is not one block of sound up to its end: silence, repeats, notes or more sound stand around it; "
+        "convert it first, such as with SoX"
+    )
+
+
+def _byte(number: int) -> bytes:
+    return bytes([number])

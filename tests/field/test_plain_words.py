@@ -160,10 +160,17 @@ def test_a_voc_with_more_around_its_sound_is_refused(
         open_audio(path)
 
 
-def test_a_voc_of_notes_alone_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_voc_that_is_cut_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.voc"
-    path.write_bytes(voc() + bytes((4, 0, 0, 0)) * 1_000_000)
-    with pytest.raises(AudioError, match=r"cannot be read as audio|is not one block"):
+    path.write_bytes(voc(NEW)[:-1000])
+    with pytest.raises(AudioError, match="it is cut, or"):
+        open_audio(path)
+
+
+def test_a_million_notes_before_a_sound_are_not_walked(tmp_path: Path) -> None:
+    path = tmp_path / "a.voc"
+    path.write_bytes(voc()[:-1] + bytes((4, 0, 0, 0)) * 1_000_000 + voc(OLD)[26:])
+    with pytest.raises(AudioError, match="is not one block of sound up to its end"):
         open_audio(path)
 
 

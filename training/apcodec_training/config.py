@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
 from apcodec_training.intelligibility import least_samples
+from apcodec_training.loss_weights import LossWeights
 from apcodec_training.sections import changed, positive
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossWeights:
-    """What each term of the generator's loss is multiplied by; see ``losses.py`` for the terms.
-
-    45 L_A + 100 (L_IP + L_GD + L_PTD) + 20 (L_C + 2.25 (L_R + L_I)) + 45 MelL1 + 45 MelMSE + 10 codebook
-    + 2.5 commitment + the adversarial and feature-matching terms, those of the multi-resolution discriminators weighted
-    0.1 (published ``train.py``). The discriminators' own loss weighs the two families as their adversarial terms are.
-
-    ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
-    what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
-
-    ``unintelligibility`` is not published either: one minus the measure STOI. It is there for segments of at least
-    0.41 s; see ``intelligibility.py``.
-
-    Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
-    """
-
-    amplitude: float = 45.0
-    instantaneous_phase: float = 100.0
-    group_delay: float = 100.0
-    phase_time_difference: float = 100.0
-    stft_consistency: float = 20.0
-    real_l1: float = 45.0
-    imag_l1: float = 45.0
-    mel_l1: float = 45.0
-    mel_mse: float = 45.0
-    audio_amplitude: float = 0.0
-    unintelligibility: float = 0.0
-    codebook: float = 10.0
-    commitment: float = 2.5
-    period_adversarial: float = 1.0
-    period_features: float = 1.0
-    resolution_adversarial: float = 0.1
-    resolution_features: float = 0.1
-    distil_input: float = 20.0
-    distil_blocks: float = 20.0
-    distil_down: float = 20.0
-    distil_latent: float = 20.0
-    distil_up: float = 20.0
-    distil_heads: float = 20.0
-
-    def __post_init__(self) -> None:
-        positive(self, *(each.name for each in fields(self)), zero=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from apcodec_export.model.causal import transforms
 from apcodec_export.model.network import Decoder, Encoder, Seen
 from apcodec_export.network import NetworkConfig
+from apcodec_training.coherence import Incoherence
 from apcodec_training.distillation import Features, Teacher, by_part
 from apcodec_training.intelligibility import Unintelligibility
 from apcodec_training.losses import spectral_losses
@@ -50,6 +51,7 @@ class Generator(nn.Module):
         self.stft, self.istft = transforms(network.spec())
         self.mel = LogMel(network)
         self.unintelligibility = Unintelligibility(network.sample_rate)
+        self.incoherence = Incoherence(network.sample_rate)
         self.teacher: Teacher | None = None
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
@@ -87,9 +89,10 @@ class Generator(nn.Module):
     def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
         """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
         made = self.reconstruct(self.spectrum(audio), audio.shape[1], quantizing=quantizing)
-        if audio.shape[1] >= self.unintelligibility.least_samples:
-            with torch.autocast(audio.device.type, enabled=False):
-                made.losses["unintelligibility"] = self.unintelligibility(audio, made.audio)
+        with torch.autocast(audio.device.type, enabled=False):
+            for name in ("unintelligibility", "incoherence"):
+                if audio.shape[1] >= (term := getattr(self, name)).least_samples:
+                    made.losses[name] = term(audio, made.audio)
         return made
 
     def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from apcodec_training.config import LossWeights
+from apcodec_training.loss_weights import LossWeights
 from apcodec_training.spectra import LogMel, Spectrum, magnitude
 
 

@@ -20,6 +20,7 @@ from apcodec_training.intelligibility import Unintelligibility
 from apcodec_training.losses import spectral_losses
 from apcodec_training.quantizing import Quantized, quantize
 from apcodec_training.spectra import LogMel, Spectrum
+from apcodec_training.spectral_distance import LogSpectralDistance
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Generator(nn.Module):
         self.mel = LogMel(network)
         self.unintelligibility = Unintelligibility(network.sample_rate)
         self.incoherence = Incoherence(network.sample_rate)
+        self.log_spectral_distance = LogSpectralDistance()
         self.teacher: Teacher | None = None
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
@@ -90,7 +92,7 @@ class Generator(nn.Module):
         """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
         made = self.reconstruct(self.spectrum(audio), audio.shape[1], quantizing=quantizing)
         with torch.autocast(audio.device.type, enabled=False):
-            for name in ("unintelligibility", "incoherence"):
+            for name in ("unintelligibility", "incoherence", "log_spectral_distance"):
                 if audio.shape[1] >= (term := getattr(self, name)).least_samples:
                     made.losses[name] = term(audio, made.audio)
         return made

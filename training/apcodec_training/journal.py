@@ -18,7 +18,7 @@ from apcodec_training.validation import METRICS, Heard
 LOSSES = (
     *("total", "amplitude", "instantaneous_phase", "group_delay", "phase_time_difference", "stft_consistency"),
     *("real_l1", "imag_l1", "mel_l1", "mel_mse", "audio_amplitude", "unintelligibility", "incoherence"),
-    *("codebook", "commitment"),
+    *("log_spectral_distance", "codebook", "commitment"),
     *("period_adversarial", "period_features", "resolution_adversarial", "resolution_features"),
     *("distil_input", "distil_blocks", "distil_down", "distil_latent", "distil_up", "distil_heads"),
     *("period_discriminator", "resolution_discriminator", "gradient_norm", "learning_rate", "revived", "seconds"),

@@ -20,7 +20,8 @@ class LossWeights:
 
     ``unintelligibility`` is not published either: one minus the measure STOI. It is there for segments of at least
     0.41 s; see ``intelligibility.py``. Nor is ``incoherence``: how little the decoded waveform follows the original in
-    the bands that are below 3.2 kHz; see ``coherence.py``.
+    bands below 3.2 kHz; see ``coherence.py``. Nor is ``log_spectral_distance``, the measure LSD; see
+    ``spectral_distance.py``.
 
     Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
     """
@@ -37,6 +38,7 @@ class LossWeights:
     audio_amplitude: float = 0.0
     unintelligibility: float = 0.0
     incoherence: float = 0.0
+    log_spectral_distance: float = 0.0
     codebook: float = 10.0
     commitment: float = 2.5
     period_adversarial: float = 1.0

@@ -4,7 +4,8 @@
 
 Every part is a share and a folder with ``encoder_*``, ``decoder_*`` and ``config.json``; of several steps the newest is
 taken. The shares are divided by their sum. The config is the last folder's. Runs that did not begin at the same weights
-have no mean that sounds: their units are in another order.
+have no mean that sounds: their units are in another order. With ``--half`` the weights are saved in half precision, as
+those of the embedded models are; one part alone is only converted.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ def _shape(state: State, name: str) -> torch.Size | None:
     return state[name].shape if name in state else None
 
 
-def write_blend(out: Path, parts: Sequence[tuple[float, Path]]) -> None:
+def write_blend(out: Path, parts: Sequence[tuple[float, Path]], *, half: bool = False) -> None:
     """Write the mean of checkpoints into a new folder, as the published code saves one.
 
     Args:
         out: The folder, which must not exist.
         parts: A share above zero and the folder of each checkpoint.
+        half: Save the weights in half precision instead of that of the first checkpoint.
 
     Raises:
         CheckpointError: One cannot be read, or they are not of one network.
@@ -71,8 +73,15 @@ def write_blend(out: Path, parts: Sequence[tuple[float, Path]]) -> None:
     }
     with folder_written_whole(out) as folder:
         for part, state in made.items():
-            torch.save({part: state}, folder / f"{part}_00000000")
+            torch.save(
+                {part: {name: _halved(each) if half else each for name, each in state.items()}},
+                folder / f"{part}_00000000",
+            )
         shutil.copy(files[-1].config, folder / "config.json")
+
+
+def _halved(weight: Tensor) -> Tensor:
+    return weight.half() if weight.is_floating_point() else weight
 
 
 def _part(text: str) -> tuple[float, Path]:
@@ -85,9 +94,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
     parser.add_argument("parts", type=_part, nargs="+", metavar="SHARE:DIR")
+    parser.add_argument("--half", action="store_true", help="save the weights in half precision")
     given = parser.parse_args()
     try:
-        write_blend(given.out, given.parts)
+        write_blend(given.out, given.parts, half=given.half)
     except (ApcodecError, OSError) as error:
         parser.error(str(error))
 

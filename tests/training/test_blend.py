@@ -13,7 +13,7 @@ import torch
 from conftest import FAMILIES, ROOT
 
 from apcodec_deploy.errors import CheckpointError, OutputError
-from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint
+from apcodec_export.checkpoint import Checkpoint, CheckpointFiles, random_checkpoint, read_state
 
 SCRIPT = ROOT / "training" / "blend.py"
 
@@ -63,6 +63,19 @@ def test_the_mean_of_one_checkpoint_is_itself(blend: ModuleType, golden: Checkpo
     for part in ("encoder", "decoder"):
         expected = getattr(golden, part).state_dict()
         assert all(torch.equal(found, expected[name]) for name, found in getattr(same, part).state_dict().items())
+
+
+def test_weights_are_saved_in_half_precision(
+    blend: ModuleType, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["blend.py", str(tmp_path / "half"), f"1:{other}", "--half"])
+    blend.main()
+    for part in ("encoder", "decoder"):
+        whole, half = (
+            read_state(getattr(CheckpointFiles.find(each), part), part) for each in (other, tmp_path / "half")
+        )
+        assert {each.dtype for each in half.values()} == {torch.float16}
+        assert all(torch.equal(found, whole[name].half()) for name, found in half.items())
 
 
 def test_checkpoints_of_two_networks_have_no_mean(blend: ModuleType, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_weights_are_saved_in_half_precision(
         whole, half = (
             read_state(getattr(CheckpointFiles.find(each), part), part) for each in (other, tmp_path / "half")
         )
-        assert {each.dtype for each in half.values()} == {torch.float16}
+        assert half.keys() == whole.keys() and {each.dtype for each in half.values()} == {torch.float16}
         assert all(torch.equal(found, whole[name].half()) for name, found in half.items())
 
 

@@ -14,6 +14,10 @@ from apcodec_export.network import PUBLISHED_48K
 from apcodec_training.config import OptimiserConfig, TrainingConfig
 from apcodec_training.presets import preset, read_config
 
+SHORT = {"data": {"segment_samples": 920}}
+FEW = {f"{family}_{kind}": 0.0 for family in ("period", "resolution") for kind in ("adversarial", "features")}
+"""Weights without discriminators, which need longer segments themselves."""
+
 
 def test_the_paper_preset_is_the_published_recipe() -> None:
     config = preset("paper")
@@ -81,6 +85,8 @@ def test_a_config_survives_its_file(tmp_path: Path, small: TrainingConfig) -> No
         ({"discriminators": {"samples": 1000}}, "discriminators.samples is 1000; more than 1024"),
         ({"discriminators": {"samples": 8000}}, "discriminators.samples is 8000; at most 7960"),
         ({"losses": {"unintelligibility": 1.0}}, "at least 19854 are expected where losses.unintelligibility"),
+        ({"losses": FEW | {"incoherence": 1.0}, **SHORT}, "at least 1024 are expected where losses.incoherence"),
+        ({"losses": FEW | {"log_spectral_distance": 1.0}, **SHORT}, "at least 1025 are expected where losses.log_spec"),
         ({"network": {"ratio": 7}}, "ratio"),
         ({"discriminators": {"resolutions": [[512, 20]]}}, "3 values are expected"),
         ({"discriminators": {"resolutions": [[512, 0, 20]]}}, "hop <= window <= n_fft"),

@@ -1,12 +1,11 @@
 """How well the decoded waveform follows the original, as a loss.
 
 The phase terms of the published loss weigh all bins alike. In most of them sound is noise, whose phase a few kbit/s
-cannot carry, and their gradients hide those of the few low bins that speech is made of. This loss looks at bands below
-3.2 kHz alone. It is the correlation of the two waveforms, windowed and band-passed.
+cannot carry. This loss looks at bands below 3.2 kHz alone. It is the correlation of the two waveforms, windowed and
+band-passed.
 
-Source: the coherence function, as in Carter, Knapp and Nuttall, Estimation of the Magnitude-Squared Coherence Function,
-IEEE Trans. Audio Electroacoust. 1973: its real part, of one frame at a time, so that a wrong phase counts. The bands
-are ours.
+Source: the real part of the coherence function (Carter, Knapp and Nuttall, IEEE Trans. Audio Electroacoust. 1973), with
+the mean over the bins of a band instead of over frames, so that a wrong phase counts. The bands are ours.
 
 Shapes: B clips, N samples, F bins, T frames, K bands.
 """
@@ -21,10 +20,12 @@ FRAME_SECONDS = 1024 / 48_000
 EDGES_HZ = (50, 200, 400, 600, 800, 1000, 1300, 1600, 2000, 2500, 3200)
 _SILENCE = 1e-4
 """Power of a band or a frame that counts, as a share of the clip's greatest: 40 dB below it."""
-_SILENT = 1e-7
-"""Power of a frame that is silent in any clip."""
+_SILENT = 1e-4
+"""Power of a frame that is silent in any clip. At 48 kHz a sine of -88 dBFS has it."""
 _FAINT = 1e-3
-"""Share of a band's own power below which the decoded one counts less, so that gradients stay finite."""
+"""Share of a band's amplitude under which the decoded one counts less, so that gradients are finite: 60 dB below it."""
+_LEAST = 1e-12
+"""Added to a product of two powers."""
 
 
 def frame_samples(sample_rate: int) -> int:
@@ -53,8 +54,8 @@ class Incoherence(nn.Module):
             decoded: (B, N).
 
         Returns:
-            A scalar: 0 for the same waveform at any level, about 1 for unrelated ones, 2 for one that is upside down,
-            1 where all originals are silent.
+            A scalar: 0 for the same waveform, even 40 dB below the original; about 1 for unrelated ones; 2 for one
+            that is upside down; 0 where all originals are silent. Each of several processes has that of its own clips.
         """
         (real, imag), (other_real, other_imag) = self._spectrum(original), self._spectrum(decoded)
         cross = self.bands @ (real * other_real + imag * other_imag)
@@ -63,8 +64,8 @@ class Incoherence(nn.Module):
         frames = power.sum(dim=1, keepdim=True)
         heard = frames > frames.amax(dim=2, keepdim=True) * _SILENCE + _SILENT
         counts = (heard & (power > power.amax(dim=(1, 2), keepdim=True) * _SILENCE)).float()
-        correlations = cross / (power * other_power + (_FAINT * power).square() + 1e-9).sqrt()
-        return 1 - (correlations * counts).sum() / (counts.sum() + 1e-9)
+        correlations = cross / (power * other_power + (_FAINT * power).square() + _LEAST).sqrt()
+        return 1 - ((correlations * counts).sum() + 1e-9) / (counts.sum() + 1e-9)
 
     def _spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Real and imaginary parts of audio (B, N), each (B, F, T)."""

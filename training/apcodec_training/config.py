@@ -9,7 +9,7 @@ from typing import Any, Literal
 from apcodec_deploy.audio.resampling import check_rate
 from apcodec_deploy.errors import AudioError, CheckpointError, TrainingError
 from apcodec_export.network import PUBLISHED_48K, NetworkConfig, streamable
-from apcodec_training.intelligibility import least_samples
+from apcodec_training import coherence, intelligibility, spectral_distance
 from apcodec_training.loss_weights import LossWeights
 from apcodec_training.sections import changed, positive
 
@@ -210,12 +210,16 @@ class TrainingConfig:
             )
         if segment < spec.min_samples:
             raise TrainingError(f"data.segment_samples is {segment}; at least {spec.min_samples} are expected")
-        shortest = least_samples(self.network.sample_rate)
-        if self.losses.unintelligibility and segment < shortest:
-            raise TrainingError(
-                f"data.segment_samples is {segment}; at least {shortest} are expected where losses.unintelligibility "
-                "is not 0"
-            )
+        shortest = {
+            "unintelligibility": intelligibility.least_samples(self.network.sample_rate),
+            "incoherence": coherence.frame_samples(self.network.sample_rate),
+            "log_spectral_distance": spectral_distance.LEAST_SAMPLES,
+        }
+        for name, samples in shortest.items():
+            if getattr(self.losses, name) and segment < samples:
+                raise TrainingError(
+                    f"data.segment_samples is {segment}; at least {samples} are expected where losses.{name} is not 0"
+                )
         if self.adversarial:
             self._check_judged(segment)
 

@@ -18,10 +18,11 @@ class LossWeights:
     ``audio_amplitude`` is not published: the mean squared error of the log-amplitude of the decoded audio, as L_A is of
     what the decoder says. Much of that is lost where its phases do not agree, which L_A does not hear of.
 
-    ``unintelligibility`` is not published either: one minus the measure STOI. It is there for segments of at least
-    0.41 s; see ``intelligibility.py``. Nor is ``incoherence``: how little the decoded waveform follows the original in
-    bands below 3.2 kHz; see ``coherence.py``. Nor is ``log_spectral_distance``, the measure LSD; see
-    ``spectral_distance.py``.
+    Three more are not published. They measure the decoded sound:
+
+    - ``unintelligibility`` is one minus STOI, for segments of at least 0.41 s; see ``intelligibility.py``.
+    - ``incoherence`` is one minus the correlation of waveforms below 3.2 kHz; see ``coherence.py``.
+    - ``log_spectral_distance`` is LSD; see ``spectral_distance.py``.
 
     Those that begin with ``distil`` are there with a teacher only; see ``distillation.py``.
     """

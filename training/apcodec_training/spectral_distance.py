@@ -1,7 +1,8 @@
 """How far log spectra of a long window are apart, as a loss.
 
-The published losses look through windows of 6.7 ms. Through those, a buzz that repeats with every latent, 150 times a
-second, looks like the noise that it stands for: its lines are 150 Hz apart. A window of 43 ms sees them.
+The published spectral losses look through windows of 6.7 ms. Through those, a buzz that repeats with every latent, 150
+times a second, looks like the noise that it stands for: its lines are 150 Hz apart. A window of 43 ms sees them. These
+figures are for 48 kHz. The window has as many samples at any rate, as that of the metric has.
 
 Source: LSD, the log-spectral distance that APCodec's authors report (``cal_metrics.py`` of AP-BWE). ``apcodec bench
 quality`` has it as a metric.
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 N_FFT, HOP = 2048, 512
+LEAST_SAMPLES = N_FFT // 2 + 1
+"""Of the shortest clip whose ends can be reflected."""
 POWER_FLOOR = 1e-8
 _LEAST = 1e-6
 """Added to the mean square, so that the root's gradient stays finite."""
@@ -24,10 +27,10 @@ class LogSpectralDistance(nn.Module):
     """Root mean square over bins, then mean over frames and clips, of the difference of log10 power spectra.
 
     Attributes:
-        least_samples: Samples of the shortest clip whose ends can be reflected.
+        least_samples: ``LEAST_SAMPLES``.
     """
 
-    least_samples = N_FFT // 2 + 1
+    least_samples = LEAST_SAMPLES
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ EDGES_HZ = (50, 200, 400, 600, 800, 1000, 1300, 1600, 2000, 2500, 3200)
 _SILENCE = 1e-4
 """Power of a band or a frame that counts, as a share of the clip's greatest: 40 dB below it."""
 _SILENT = 1e-4
-"""Power of a frame that is silent in any clip. At 48 kHz a sine of -88 dBFS has it."""
+"""Power of a frame that is silent in any clip. At 48 kHz a sine of -90 dBFS has it."""
 _FAINT = 1e-3
 """Share of a band's amplitude under which the decoded one counts less, so that gradients are finite: 60 dB below it."""
 _LEAST = 1e-12

@@ -91,11 +91,19 @@ class Generator(nn.Module):
     def forward(self, audio: Tensor, *, quantizing: bool = True) -> Reconstruction:
         """Code a batch (B, N) and compare what comes out with it. Call it under autocast or without."""
         made = self.reconstruct(self.spectrum(audio), audio.shape[1], quantizing=quantizing)
-        with torch.autocast(audio.device.type, enabled=False):
-            for name in ("unintelligibility", "incoherence", "log_spectral_distance"):
-                if audio.shape[1] >= (term := getattr(self, name)).least_samples:
-                    made.losses[name] = term(audio, made.audio)
+        made.losses.update(self.sound_losses(audio, made.audio))
         return made
+
+    # PyTorch compiles no complex numbers, and would say so.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def sound_losses(self, original: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+        """The terms that compare audio (B, N) with audio, but for those that need longer clips."""
+        losses = {}
+        with torch.autocast(original.device.type, enabled=False):
+            for name in ("unintelligibility", "incoherence", "log_spectral_distance"):
+                if original.shape[1] >= (term := getattr(self, name)).least_samples:
+                    losses[name] = term(original, decoded)
+        return losses
 
     def reconstruct(self, original: Spectrum, samples: int, *, quantizing: bool = True) -> Reconstruction:
         """Code spectra and compare what comes out with them."""

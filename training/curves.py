@@ -20,9 +20,9 @@ RUNS = {
     "and again": ("and the next", "#CC79A7"),
     "apcodec-s": ("APCodec-S, a student", "#009E73"),
     "apcodec-s, intelligible": ("the student, with STOI as a loss", "#56B4E9"),
-    "apcodec, coherent": ("APCodec, with coherence as a loss", "#000000"),
-    "apcodec, coherent, discriminators": ("and with LSD, from step 300", "#7F5F00"),
-    "apcodec-s, coherent": ("APCodec-S, with coherence; with LSD from step 1,623", "#8C8C8C"),
+    "apcodec, coherent": ("APCodec, with coherence", "#000000"),
+    "apcodec, coherent, discriminators": ("and with LSD from step 300", "#7F5F00"),
+    "apcodec-s, coherent": ("APCodec-S, with both", "#8C8C8C"),
 }
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "apcodec", "font.size": 9, "axes.grid": True, "grid.color": "#DDDDDD"}
 WIDTH, HEIGHT = 8.3, 3.1

@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-N_FFT, HOP = 2048, 512
-LEAST_SAMPLES = N_FFT // 2 + 1
+from apcodec_benchmarks.metrics.spectral import HOP, POWER_FLOOR, WINDOW
+
+LEAST_SAMPLES = WINDOW // 2 + 1
 """Of the shortest clip whose ends can be reflected."""
-POWER_FLOOR = 1e-8
 _LEAST = 1e-6
 """Added to the mean square, so that the root's gradient stays finite."""
 
@@ -34,7 +34,7 @@ class LogSpectralDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.window = nn.Buffer(torch.hann_window(N_FFT), persistent=False)
+        self.window = nn.Buffer(torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, original: Tensor, decoded: Tensor) -> Tensor:
         """Compare clips.
@@ -51,5 +51,5 @@ class LogSpectralDistance(nn.Module):
 
     def _spectrum(self, audio: Tensor) -> Tensor:
         """Log10 power of audio (B, N), (B, F, T)."""
-        spectrum = torch.stft(audio, N_FFT, HOP, window=self.window, return_complex=True)
+        spectrum = torch.stft(audio, WINDOW, HOP, window=self.window, return_complex=True)
         return (spectrum.real.square() + spectrum.imag.square()).clamp(min=POWER_FLOOR).log10()

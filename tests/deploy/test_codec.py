@@ -120,11 +120,12 @@ def test_streams_give_what_arrays_give(codec: Codec, speech: Audio) -> None:
 
 
 def test_windows_change_few_codes(codec: Codec, speech: Audio) -> None:
+    """How few depends on the model: the statistics of GRN are those of the window."""
     clip = speech[:96_000]
     whole = codec.encode(clip, window="whole")
     windowed = codec.encode(clip, window=0.5)
     assert windowed.header.layout.core == 75
-    assert (whole.codes == windowed.codes).mean() > 0.85
+    assert (whole.codes == windowed.codes).mean() > 0.75
 
 
 def test_a_seam_cannot_be_told_from_other_samples(codec: Codec, speech: Audio) -> None:

@@ -213,8 +213,7 @@ def _check_keys(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor],
         if key in tensors and tensors[key].shape != shape
     ]
     if problems:
-        listing = "\n  ".join(problems)
-        raise CheckpointError(f"{files.encoder} and {files.decoder} do not make a known model:\n  {listing}")
+        raise CheckpointError(f"{files.encoder} and {files.decoder} do not make a known model: {'; '.join(problems)}")
 
 
 def fingerprint(network: NetworkConfig, tensors: Mapping[str, Tensor]) -> str:

@@ -97,7 +97,7 @@ class Material:
         """
         found, skipped = _scan(folder, progress)
         if not found:
-            reasons = "".join(f"\n  {path}: {reason}" for path, reason in skipped[:5])
+            reasons = "".join(f"; {reason}" for _, reason in skipped[:5])
             raise TrainingError(
                 f"{folder} holds no audio that can be trained on; {', '.join(sorted(AUDIO_SUFFIXES))} are read{reasons}"
             )

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from apcodec_deploy.errors import OutputError, TrainingError
-from apcodec_deploy.files import is_partial, locked, output_errors, written_whole
+from apcodec_deploy.files import is_partial, locked, make_folder, output_errors, written_whole
 from apcodec_export.checkpoint import read_state
 from apcodec_export.foreign_files import no_weights, unreadable
 from apcodec_export.published import published_config
@@ -55,7 +55,7 @@ class RunFolder:
             OutputError: It cannot be made, or another run is writing to it.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._lock = (self.path / ".lock").open("a")
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error

@@ -69,7 +69,7 @@ class Bundle:
         """
         if model is None:
             return cls.embedded()
-        return cls.open(model) if (Path(model) / MANIFEST).is_file() else cls.at(str(model))
+        return cls.open(model) if os.path.isfile(Path(model) / MANIFEST) else cls.at(str(model))
 
     @classmethod
     def at(cls, place: str) -> Bundle:

@@ -134,6 +134,7 @@ class Codec:
         window: WindowLength = None,
     ) -> list[EncodedAudio]:
         """Code several clips of one sample rate; each gets the codes that it gets alone. See ``encode``."""
+        audio = list(audio)
         clips = [checked_clip(clip) for clip in audio]
         layout = self.layout(window)
         rate = check_rate(self.sample_rate if sample_rate is None else sample_rate)
@@ -155,7 +156,7 @@ class Codec:
         self, encoded: Sequence[EncodedAudio], *, window: WindowLength = None
     ) -> list[NDArray[np.float32]]:
         """Decode several clips; each gives the audio that it gives alone. See ``decode``."""
-        for clip in encoded:
+        for clip in (encoded := list(encoded)):
             self.check(header_of(clip))
         passed = (([clip.codes], self.layout(window, clip.header.layout)) for clip in encoded)
         sounds: list[list[NDArray[np.float32]]] = [[] for _ in encoded]

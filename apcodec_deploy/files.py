@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -38,7 +39,7 @@ def partially_written(target: Path) -> Iterator[Path]:
     partial = partial_path(target)
     try:
         with output_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             yield partial
     except BaseException:
         with suppress(OSError):
@@ -87,7 +88,7 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
         temporary = target.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
     try:
         with output_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             yield temporary
             _put(temporary, target, overwrite=overwrite)
     finally:
@@ -108,7 +109,7 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     fresh, replaced = (target.with_name(f".{target.name}.{token}.{kind}") for kind in ("part", "old"))
     try:
         with output_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             fresh.mkdir()
             yield fresh
             if target.exists():
@@ -116,9 +117,21 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
             fresh.rename(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        if not target.exists() and replaced.exists():
+        if not os.path.exists(target) and os.path.exists(replaced):
             replaced.rename(target)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        OSError: It cannot be made; ``NotADirectoryError`` where a file has its name or that of one above it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # which says nothing of what is wrong
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 @contextmanager

@@ -225,5 +225,7 @@ def seconds_of(window: WindowLength) -> float:
     except (TypeError, ValueError):
         seconds = 0.0
     if not 0 < seconds < 24 * 3600:
-        raise ApcodecError(f"a window of {window!r}; expected 'whole' or a number of seconds above 0")
+        raise ApcodecError(
+            f"a window of {window!r}; expected 'whole' or a number of seconds above 0, below 86400 (a day)"
+        )
     return seconds

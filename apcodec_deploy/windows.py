@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from apcodec_deploy.errors import AudioError
 
-MAX_LATENTS = 27_000
-"""The longest piece that is coded at once: 3 minutes at 150 latents per second. Decoding whole takes about 60 MB per
-second of audio, so 11 GB. Longer clips need windows."""
+MAX_LATENTS = 27_001
+"""The longest piece that is coded at once: 3 minutes at 150 latents per second, and the latent at their end. Decoding
+whole takes about 60 MB per second of audio, so 11 GB. Longer clips need windows."""
 
 
 @dataclass(frozen=True, slots=True)

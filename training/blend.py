@@ -36,7 +36,12 @@ def blended(shares: Sequence[float], states: Sequence[State]) -> State:
     for state in states[1:]:
         odd = sorted(name for name in first.keys() | state.keys() if _shape(first, name) != _shape(state, name))
         if odd:
-            raise CheckpointError(f"the checkpoints differ in {odd[0]}; only those of one network have a mean")
+            shapes = " and ".join(
+                str(list(shape) if (shape := _shape(each, odd[0])) else None) for each in (first, state)
+            )
+            raise CheckpointError(
+                f"the checkpoints differ in {odd[0]}, whose shapes are {shapes}; only those of one network have a mean"
+            )
     total = sum(shares)
     return {
         name: torch.stack([share / total * state[name].double() for share, state in zip(shares, states, strict=True)])
@@ -62,8 +67,11 @@ def write_blend(out: Path, parts: Sequence[tuple[float, Path]], *, half: bool = 
         CheckpointError: One cannot be read, or they are not of one network.
         OutputError: Something is in the way, or the folder cannot be written.
     """
-    if not all(0 < share < math.inf for share, _ in parts):
-        raise CheckpointError("a share is not above zero; leave that checkpoint out")
+    for share, each in parts:
+        if not 0 < share < math.inf:
+            raise CheckpointError(f"the share of {each} is {share}; more than 0 is expected, or leave it out")
+    if not math.isfinite(sum(share for share, _ in parts)):
+        raise CheckpointError("the shares add up to infinity; name smaller ones, such as 0.5 and 0.5")
     if out.exists():
         raise OutputError(f"{out} exists; name a folder that does not")
     files = [CheckpointFiles.find(folder) for _, folder in parts]
@@ -74,19 +82,26 @@ def write_blend(out: Path, parts: Sequence[tuple[float, Path]], *, half: bool = 
     with folder_written_whole(out) as folder:
         for part, state in made.items():
             torch.save(
-                {part: {name: _halved(each) if half else each for name, each in state.items()}},
+                {part: {name: _halved(name, each) if half else each for name, each in state.items()}},
                 folder / f"{part}_00000000",
             )
         shutil.copy(files[-1].config, folder / "config.json")
 
 
-def _halved(weight: Tensor) -> Tensor:
-    return weight.half() if weight.is_floating_point() else weight
+def _halved(name: str, weight: Tensor) -> Tensor:
+    if not weight.is_floating_point():
+        return weight
+    if (highest := float(weight.abs().max())) > torch.finfo(torch.float16).max:
+        raise CheckpointError(f"{name} reaches {highest:.3g}, which half precision cannot hold; leave --half out")
+    return weight.half()
 
 
 def _part(text: str) -> tuple[float, Path]:
     share, _, folder = text.partition(":")
-    return float(share), Path(folder)
+    try:
+        return float(share), Path(folder)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share and folder; one is expected as 0.5:RUN/best") from None
 
 
 def main() -> None:

@@ -52,7 +52,14 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    drawn(json.loads(given.results.read_text(encoding="utf-8")), given.out)
+    try:
+        results = json.loads(given.results.read_text(encoding="utf-8"))
+        if not isinstance(results, dict) or (absent := RUNS.keys() - results.keys()):
+            missing = ", ".join(sorted(absent)) if isinstance(results, dict) else "all runs"
+            parser.error(f"{given.results} lacks {missing}; the runs of training/results/long.json are drawn")
+        drawn(results, given.out)
+    except (OSError, ValueError) as error:
+        parser.error(f"{given.results} cannot be drawn as {given.out}: {error}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ class AudioWriter:
             samples: Samples per channel to come.
 
         Raises:
-            OutputError: The format does not take this rate or so many channels, or the file cannot be created.
+            OutputError: The format does not take this rate or so many channels, or libsndfile fails.
+            OSError: The file cannot be created.
         """
         self._storage = Storage(form, channels)
         self._block = sample_rate
@@ -139,6 +140,7 @@ class AudioWriter:
         try:
             self._file = soundfile.SoundFile(path, "w", sample_rate, channels, form.subtype, format=container)
         except soundfile.SoundFileError as error:
+            path.open("wb").close()  # the system knows why, which libsndfile does not say
             raise OutputError(f"{path} cannot be written: {str(error).rsplit(': ', 1)[-1].rstrip('.')}") from error
 
     @property

@@ -20,6 +20,8 @@ from apcodec_deploy.spec import State
 ONNXRUNTIME, OPENVINO, TENSORRT = "onnxruntime", "openvino", "tensorrt"
 BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, TENSORRT)
 CPU, CUDA = "cpu", "cuda"
+MAX_THREADS = 1024
+"""What ONNX Runtime can still start; far more hang it for minutes, where no signal is heard."""
 
 Carried = object
 """A stream's state as a backend gave it, for that backend alone: plain arrays (``State``) where it computes on the CPU,
@@ -87,7 +89,7 @@ class BackendOptions:
         name: ``auto``, ``onnxruntime``, ``openvino`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` for another GPU than the first.
         precision: ``auto``, or of the networks; either name of it.
-        threads: CPU threads for one call; the CPUs this process may use where None.
+        threads: CPU threads for one call, at most ``MAX_THREADS``; the CPUs this process may use where None.
         calls: Calls at a time that are to run side by side on the CPU.
         engines: A directory that ``apcodec build --out`` made; the user's cache where None.
         unproven: Believe a reduced precision without holding it against the bundle's proof. For timing a model that
@@ -103,10 +105,12 @@ class BackendOptions:
     unproven: bool = False
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
-            raise BackendError(f"{self.threads!r} threads; a whole number from 1 on is expected")
+        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= MAX_THREADS):
+            raise BackendError(f"{self.threads!r} threads; a whole number from 1 to {MAX_THREADS} is expected")
         if self.name not in BACKENDS:
             raise BackendError(f"no backend is called {self.name!r}; there are: {', '.join(BACKENDS)}")
+        if not isinstance(self.device, str):
+            raise BackendError(f"no device is called {self.device!r}; there are: auto, cpu, cuda, cuda:1, …")
         kind, colon, index = self.device.partition(":")
         if kind not in (AUTO, CPU, CUDA) or (colon and not (kind == CUDA and index.isdecimal())):
             raise BackendError(f"no device is called {self.device!r}; there are: auto, cpu, cuda, cuda:1, …")

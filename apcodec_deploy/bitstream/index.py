@@ -104,9 +104,10 @@ class FixedIndex:
                 f"{size - declared} bytes follow the last chunk: two files in one, or a damaged header"
             )
         if not salvage:
+            whole, chunks = self._whole_chunks(), -(-header.latents // header.chunk_latents)
+            advice = "--salvage decodes those" if whole else "there is nothing to salvage"
             raise BitstreamError(
-                f"the file is cut: it has {size} of {declared} bytes, {self._whole_chunks()} of "
-                f"{-(-header.latents // header.chunk_latents)} chunks are whole; --salvage decodes those"
+                f"the file is cut: it has {size} of {declared} bytes, {whole} of {chunks} chunks are whole; {advice}"
             )
         # What a cut file declares is not bounded by its size, so it is read as far as it goes.
         held = header.filled(self._held_latents(header))

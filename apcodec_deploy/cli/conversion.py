@@ -139,7 +139,8 @@ def _summary(done: Report) -> str:
 def say_gaps(source: Path | str, converted: Converted) -> None:
     """Say what salvaging could not read."""
     for gap in converted.gaps:
-        say(f"{source}: latents {gap.start} to {gap.stop} are lost: {gap.reason}")
+        lost = f"latents {gap.start} to {gap.stop} are lost: " if gap.stop > gap.start else ""
+        say(f"{source}: {lost}{gap.reason}")
 
 
 def say_clipped(samples: int) -> None:

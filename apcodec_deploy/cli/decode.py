@@ -13,6 +13,7 @@ from apcodec_deploy.cli.conversion import affordable_jobs, report, run_tasks
 from apcodec_deploy.cli.outputs import ending, tasks_for
 from apcodec_deploy.cli.standard import decode_standard, is_standard
 from apcodec_deploy.codec import load
+from apcodec_deploy.errors import OutputError
 from apcodec_deploy.transcoding.conversion import ConversionOptions
 from apcodec_deploy.transcoding.job import JobOptions
 
@@ -43,6 +44,9 @@ def decode(
     at its end. Only live codes ('apcodec encode --live') are played while they come: as wav, with -o -.
     """
     form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
+    named = ending(inputs, output)
+    if named in FORMATS and FORMATS[named][0] != FORMATS[form.name][0]:
+        raise OutputError(f"{output} ends in {named}, and --to says {form.name}; make them agree")
     standard = is_standard(inputs, output)
     tasks = [] if standard else tasks_for(inputs, output, form.name)
     options = ConversionOptions(form=form, window=window, overwrite=overwrite, salvage=salvage)

@@ -101,7 +101,7 @@ def main() -> NoReturn:
     signals = Signals()
     try:
         signals.listen()
-        code = _run()
+        code = _refused(sys.argv[1:]) or _run()
         if code != INTERRUPTED or not any_left():  # else the thread that is left may hold the stream
             flush_output()
     except KeyboardInterrupt:
@@ -113,6 +113,8 @@ def main() -> NoReturn:
             code = INTERRUPTED
         elif isinstance(error, ApcodecError):
             code = _told(error)
+        elif isinstance(error, OSError) and error.filename is not None:
+            code = _told(ApcodecError(f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}"))
         else:
             raise
     code = signals.exit_code(code)
@@ -123,6 +125,14 @@ def main() -> NoReturn:
     # unhandled until more such code runs, and ends by SIGINT whatever the exit code.
     exec("")
     sys.exit(code)
+
+
+def _refused(arguments: list[str]) -> int:
+    """The exit code for an empty argument, which would stand for the working directory; 0 where there is none."""
+    if "" not in arguments:
+        return 0
+    say(f"error: argument {arguments.index('') + 1} is empty, as an unset variable in quotes is; give it a value")
+    return 2
 
 
 def _run() -> int:

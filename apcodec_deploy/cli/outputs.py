@@ -20,7 +20,7 @@ def tasks_for(inputs: Sequence[Path], output: str | None, to: str) -> list[Task]
         OutputError: Several inputs and a file to put them in.
     """
     if output is None:
-        targets = [source.with_name(output_name(source.name, to)) for source in inputs]
+        targets = [source.parent / output_name(source.name, to) for source in inputs]
     elif names_file(inputs, output):
         targets = [Path(output)]
     elif os.path.exists(output) and not os.path.isdir(output):

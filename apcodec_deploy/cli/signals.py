@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,10 +12,15 @@ from typing import ClassVar
 import typer
 
 from apcodec_deploy.cli.console import say
+from apcodec_deploy.files import PARTIAL_SUFFIX
+from apcodec_deploy.workers import any_left
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code inside of a command, whichever signal it was; ``Signals.exit_code`` tells which."""
+_ECHO_SECONDS = 1.0
+"""A signal that follows one so soon is the same wish: a terminal and a parent process may both send it. It would only
+break off what the first one began, such as the removal of a partial file."""
 READER_GONE = 128 + 13
 """That of a shell's own tools, which SIGPIPE ends without a word. Python ignores that signal, and Windows has none."""
 
@@ -26,6 +32,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._first: int | None = None
+        self._raised = 0.0
 
     def listen(self) -> None:
         """Listen from now on. What is ignored stays so, as SIGHUP under ``nohup``, and SIGINT behind ``&``."""
@@ -61,6 +68,9 @@ class Signals:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self._first is None:
             self._first = number
+        elif time.monotonic() - self._raised < _ECHO_SECONDS:
+            return
+        self._raised = time.monotonic()
         raise KeyboardInterrupt
 
 
@@ -74,5 +84,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("stopped; finished files stay, and nothing is left half written")
+        left = any_left("aside", "transcode")  # that one writes to a partial file may be, as it was not waited for
+        end = f"a {PARTIAL_SUFFIX} file may be left" if left else "nothing is left half written"
+        say(f"stopped; finished files stay, and {end}")
         raise typer.Exit(INTERRUPTED) from None

@@ -28,7 +28,7 @@ from typing import Any
 
 from apcodec_deploy.audio.span import Span
 from apcodec_deploy.errors import OutputError
-from apcodec_deploy.files import locked, partial_path
+from apcodec_deploy.files import locked, make_folder, partial_path
 from apcodec_deploy.transcoding.history import FORMAT_VERSION, History, Origin
 from apcodec_deploy.transcoding.record import FileRecord, Settings
 from apcodec_deploy.version import __version__
@@ -60,16 +60,16 @@ class Manifest:
             ManifestError: The manifest is damaged, or a file of that name is none.
         """
         path = folder / MANIFEST
-        if folder.is_symlink() and not folder.exists():
+        if os.path.islink(folder) and not os.path.exists(folder):
             raise OutputError(
                 f"{folder} is a link to nothing ({os.readlink(folder)}); make that folder, or remove the link"
             )
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(path, flags, 0o666)
         except OSError as error:
-            reason = "it is a link; remove it" if path.is_symlink() else error.strerror or error
+            reason = "it is a link; remove it" if os.path.islink(path) else error.strerror or error
             raise OutputError(f"{path} cannot be written: {reason}") from error
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

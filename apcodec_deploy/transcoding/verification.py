@@ -59,10 +59,10 @@ def history_of(folder: Path) -> History:
         ManifestError: There is none, it is damaged or not ours, or a job is at work there.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        found = "is no regular file" if os.path.lexists(path) else "does not exist"
-        raise ManifestError(f"{path} {found}; 'apcodec transcode' writes one into its output folder")
     try:
+        if not path.is_file():
+            found = "is no regular file" if os.path.lexists(path) else "does not exist"
+            raise ManifestError(f"{path} {found}; 'apcodec transcode' writes one into its output folder")
         if in_use(path):
             raise ManifestError(f"a job writes to {folder}; wait for it")
     except OSError as error:

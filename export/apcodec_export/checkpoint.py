@@ -41,7 +41,17 @@ class CheckpointFiles:
         """``config.json`` with the newest ``encoder_*`` and ``decoder_*`` of a directory, or the one file with both.
 
         Newest is the largest step that both have; a name without a step counts as older than any with one.
+
+        Raises:
+            CheckpointError: They are not there, or the directory cannot be read.
         """
+        try:
+            return cls._in(directory)
+        except OSError as error:
+            raise CheckpointError(f"{directory} cannot be read: {error.strerror or error}") from error
+
+    @classmethod
+    def _in(cls, directory: Path) -> CheckpointFiles:
         if not directory.is_dir():
             raise CheckpointError(
                 f"{directory} is not a directory; name the one that holds encoder_*, decoder_*, config.json"
@@ -213,8 +223,7 @@ def _check_keys(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor],
         if key in tensors and tensors[key].shape != shape
     ]
     if problems:
-        listing = "\n  ".join(problems)
-        raise CheckpointError(f"{files.encoder} and {files.decoder} do not make a known model:\n  {listing}")
+        raise CheckpointError(f"{files.encoder} and {files.decoder} do not make a known model: {'; '.join(problems)}")
 
 
 def fingerprint(network: NetworkConfig, tensors: Mapping[str, Tensor]) -> str:

@@ -33,6 +33,8 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     try:
         config = json.loads(text)
+    except RecursionError as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: too many brackets stand in each other") from error
     except ValueError as error:
         config = _relaxed(text)
         if config is None:
@@ -69,7 +71,7 @@ def _relaxed(text: str) -> Any:
     plain = _COMMENT.sub(lambda found: found[1] or "", text)
     try:
         return json.loads(_LAST_COMMA.sub(lambda found: found[1] or "", plain))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

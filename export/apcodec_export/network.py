@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from apcodec_deploy.audio.resampling import MIN_RATE
 from apcodec_deploy.errors import BundleError, CheckpointError
 from apcodec_deploy.families import StreamSpec, WindowedSpec
 from apcodec_deploy.spec import ModelSpec, StateTensor
 
 DEFAULT_WINDOW_LATENTS = 400
 """2.67 s at 150 latents per second: docs/decisions/0009-windows.md has the sweep behind it."""
+
+_MAX_RATE = 655_350
+"""Hz, of the FLAC files of a bundle's proof."""
 
 _KERNELS_OF_FRAMES = ("embed_kernel", "depthwise_kernel", "amp_down_kernel", "pha_down_kernel")
 _KERNELS_OF_LATENTS = ("latent_output_kernel", "latent_input_kernel")
@@ -75,6 +79,10 @@ class NetworkConfig:
         ]
         if problems:
             raise CheckpointError("; ".join(problems))
+        if not MIN_RATE <= self.sample_rate <= _MAX_RATE:
+            raise CheckpointError(
+                f"sample_rate is {self.sample_rate}; {MIN_RATE} to {_MAX_RATE} Hz are expected, which FLAC can hold"
+            )
         problems += self._not_streamable() if self.causal else self._broken_lengths()
         if not self.projections and self.codebook_dim != self.latent_dim:
             problems.append(

@@ -87,8 +87,8 @@ def verify_stream(model: Any, spec: StreamSpec, models: Mapping[str, bytes]) -> 
             sound = runners["decode"](given, 1)
             checks["decode"].add(case, relative(torch.from_numpy(sound), model.decode(codes)))
     if failed := {name: check for name, check in checks.items() if check.failures}:
-        lines = [f"{name} (limit {check.limit:g}): {'; '.join(check.failures)}" for name, check in failed.items()]
-        raise ExportError("the exported graphs differ from PyTorch:\n  " + "\n  ".join(lines))
+        told = [f"{name} (limit {check.limit:g}): {'; '.join(check.failures)}" for name, check in failed.items()]
+        raise ExportError(f"the exported graphs differ from PyTorch: {'; '.join(told)}")
     return {
         "against": f"PyTorch {torch.__version__} float32 on the CPU",
         "with": _runtime(),

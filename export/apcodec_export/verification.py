@@ -94,8 +94,8 @@ def verify(checkpoint: Checkpoint, models: Mapping[str, bytes]) -> dict[str, Any
     for case, audio, frames in _cases(spec):
         _compare(case, checkpoint, sessions, audio, frames, checks)
     if failed := {name: check for name, check in checks.items() if check.failures}:
-        lines = [f"{name} (limit {check.limit:g}): {'; '.join(check.failures)}" for name, check in failed.items()]
-        raise ExportError("the exported graphs differ from PyTorch:\n  " + "\n  ".join(lines))
+        told = [f"{name} (limit {check.limit:g}): {'; '.join(check.failures)}" for name, check in failed.items()]
+        raise ExportError(f"the exported graphs differ from PyTorch: {'; '.join(told)}")
     return {
         "against": f"PyTorch {torch.__version__} float32 on the CPU",
         "with": f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider",
@@ -127,7 +127,11 @@ def verify_reduced(made: Mapping[str, Graph], models: Mapping[str, bytes]) -> di
         measured = [(torch.from_numpy(found), wanted) for found, wanted in pairs if wanted.is_floating_point()]
         worst[name] = max((relative(found, wanted) for found, wanted in measured), default=0.0)
     if failed := {name: error for name, error in worst.items() if not error <= REDUCED_LIMIT}:
-        raise ExportError(f"reduced graphs differ from PyTorch by more than {REDUCED_LIMIT:g} of the peak: {failed}")
+        listing = ", ".join(f"{name} by {error:.3g}" for name, error in failed.items())
+        raise ExportError(
+            f"graphs of reduced precision differ from PyTorch by more than {REDUCED_LIMIT:g} of the peak: {listing}; "
+            "--float32 keeps layers of fp16 graphs in float32, and --precision names which precisions are exported"
+        )
     return {"limit": REDUCED_LIMIT, "worst": {name: float(f"{error:.3g}") for name, error in worst.items()}}
 
 

@@ -72,7 +72,7 @@ def test_a_file_is_called_by_its_name(demo: Bundle, tmp_path: Path) -> None:
         ("cuda_graphs = 1\n" + GOOD, "cuda_graphs is 1; true or false"),
         (GOOD.replace("20 s", "20 seconds"), "latents holds '20 seconds'; a whole number, 'window' or seconds"),
         (GOOD.replace("20 s", "1 s"), r"latents is \[1, 418, 150\]; 1 <= least"),
-        (GOOD.replace("20 s", "181 s"), "27150 latents at once; 27000 are the most"),
+        (GOOD.replace("20 s", "181 s"), "27150 latents at once; 27001 are the most"),
         (GOOD.replace("[1, 2, 3]", "[1, 2]"), r"batch is \[1, 2\]"),
         (GOOD.replace("[1, 2, 3]", '"all"'), "batch is 'all'"),
     ],

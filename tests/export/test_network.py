@@ -221,6 +221,12 @@ def test_a_decoder_whose_channels_are_not_the_encoders_is_refused(unpublished: N
         replace(unpublished, **{name: 18})
 
 
+@pytest.mark.parametrize("rate", [999, 655_351, 10**12])
+def test_a_rate_that_no_file_can_have_is_refused(unpublished: NetworkConfig, rate: int) -> None:
+    with pytest.raises(CheckpointError, match=rf"sample_rate is {rate}; 1000 to 655350 Hz are expected"):
+        replace(unpublished, sample_rate=rate)
+
+
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "8", None])
 def test_a_number_that_is_no_positive_integer_is_refused(config: dict[str, Any], shapes: Shapes, value: object) -> None:
     with pytest.raises(CheckpointError, match=r"ratio is .* positive integer"):

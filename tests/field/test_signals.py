@@ -103,6 +103,25 @@ def test_a_silent_producer_holds_nothing_up(tmp_path: Path, clip: Path, number: 
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_leaves_nothing_half_written(tmp_path: Path, clip: Path, number: int) -> None:
+    """As a terminal and a parent process send it: the second one comes while the first is being obeyed."""
+    soundfile.write(clip, np.tile(soundfile.read(clip)[0], 60), 48_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    process = started(out, "encode", clip, "-o", "x.apc")
+    wait_for(lambda: parts(out), process)
+    time.sleep(0.5)
+    process.send_signal(number)
+    for _ in range(3):
+        time.sleep(0.03)
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (128 + number, -number)  # the latter where one finds Python at its end
+    assert said == b"stopped; finished files stay, and nothing is left half written\n"
+    assert list(out.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_a_producer_that_has_not_begun_holds_nothing_up(tmp_path: Path, command: str) -> None:
     process = started(tmp_path, command, "-", "-o", "x.apc" if command == "encode" else "x.wav")

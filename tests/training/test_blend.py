@@ -78,6 +78,16 @@ def test_weights_are_saved_in_half_precision(
         assert all(torch.equal(found, whole[name].half()) for name, found in half.items())
 
 
+def test_what_half_precision_cannot_hold_is_named(blend: ModuleType) -> None:
+    with pytest.raises(CheckpointError, match=r"gain reaches 7e\+04, which half precision cannot hold"):
+        blend._halved("gain", torch.tensor([1.0, -7e4]))
+
+
+def test_shares_beyond_all_numbers_are_refused(blend: ModuleType, other: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="add up to infinity"):
+        blend.write_blend(tmp_path / "out", [(1e308, other), (1e308, other)])
+
+
 def test_checkpoints_of_two_networks_have_no_mean(blend: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="only those of one network have a mean"):
         blend.write_blend(tmp_path / "none", [(1, FAMILIES["grn"]), (1, FAMILIES["layerscale"])])
@@ -88,10 +98,10 @@ def test_bad_arguments_are_one_line(
     blend: ModuleType, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for argument, words in (
-        (f"0:{other}", "a share is not above zero"),
-        (f"nan:{other}", "a share is not above zero"),
+        (f"0:{other}", f"the share of {other} is 0.0; more than 0 is expected"),
+        (f"nan:{other}", f"the share of {other} is nan; more than 0 is expected"),
         (f"1:{tmp_path / 'absent'}", "is not a directory"),
-        (str(other), "invalid _part value"),
+        (str(other), "is no share and folder; one is expected as 0.5:RUN/best"),
     ):
         monkeypatch.setattr(sys, "argv", ["blend.py", str(tmp_path / "out"), argument])
         with pytest.raises(SystemExit) as end:

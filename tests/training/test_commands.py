@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from apcodec_deploy.cli.main import app
@@ -27,9 +28,11 @@ def config(tmp_path: Path, small: TrainingConfig) -> Path:
     return file
 
 
-def train(*arguments: object) -> None:
+def train(*arguments: object) -> str:
+    """What the command says."""
     answer = CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False, standalone_mode=False)
     assert answer.exit_code == 0
+    return answer.output
 
 
 def test_a_folder_of_audio_becomes_a_checkpoint_that_loads(folder: Path, tmp_path: Path, config: Path) -> None:
@@ -84,6 +87,40 @@ def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no preset 'large'"):
         train(folder, tmp_path / "run", "--preset", "large")
     assert not (tmp_path / "run").exists()
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(TrainingError, match=r"holds a config\.json of something else"):
-        train(folder, tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "losses.csv", "training.json", "logs"):
+        (other / name).write_text("[1]")
+        with pytest.raises(TrainingError, match=rf"{name} is of something else and would be lost"):
+            train(folder, other, "--resume")
+        assert [(other / name).read_text(), *other.iterdir()] == ["[1]", other / name]
+        (other / name).unlink()
+
+
+def test_a_run_goes_on_with_its_own_settings_or_says_why_not(folder: Path, tmp_path: Path, config: Path) -> None:
+    run, wider = tmp_path / "run", tmp_path / "wider.toml"
+    values = json.loads(config.read_text())
+    values["run"]["validate_every"] = 3
+    config.write_text(json.dumps(values))
+    train(folder, run, "--config", config, "--device", "cpu", "--steps", 3)
+    settings = (run / "training.json").read_bytes()
+    wider.write_text("[network]\ndim = 24\n")
+    with pytest.raises(
+        TrainingError, match=r"another network than .*: dim is \d+ there and 24 here; take these numbers"
+    ):
+        train(folder, run, "--resume", "--steps", 5, "--config", wider)
+    (run / "state_00000003").rename(tmp_path / "state")
+    with pytest.raises(TrainingError, match=r"the weights of step 3, but no state .*--start"):
+        train(folder, run, "--resume", "--steps", 5)
+    assert (run / "training.json").read_bytes() == settings
+    torch.save([1], run / "state_00000003")
+    with pytest.raises(TrainingError, match="is not the state of a run"):
+        train(folder, run, "--resume", "--steps", 5)
+    for file in (*run.glob("*_00000003"), run / "losses.csv"):  # as after a kill before the first checkpoint
+        file.unlink()
+    with pytest.raises(TrainingError, match="holds checkpoints"):  # those of best/
+        train(folder, run, "--config", config)
+    said = train(folder, run, "--resume", "--device", "cpu", "--steps", 2)
+    assert "holds no checkpoint yet; the run begins at step 0 with the settings of its training.json" in said
+    before, after = (json.loads(text) for text in (settings, (run / "training.json").read_bytes()))
+    assert after == before | {"run": before["run"] | {"steps": 2}}

@@ -71,6 +71,8 @@ def test_a_config_survives_its_file(tmp_path: Path, small: TrainingConfig) -> No
         ({"run": 3}, "a section of keys is expected"),
         ({"run": {"steps": "many"}}, "'many'; a value of type int"),
         ({"run": {"steps": True}}, "True; a value of type int"),
+        ({"run": {"seed": 2**63}}, "less than 2**63 is expected"),
+        ({"losses": {"mel_l1": 10**400}}, "a value of type float"),
         ({"run": {"steps": 0}}, "my.toml: run: steps is 0; more than 0"),
         ({"run": {"precision": "int8"}}, "one of float32, bfloat16, float16"),
         ({"losses": {"mel_l1": -1}}, "mel_l1 is -1.0; 0 or more"),
@@ -98,6 +100,12 @@ def test_what_makes_no_run_is_refused_and_named(values: dict[str, Any], told: st
     with pytest.raises(TrainingError) as caught:
         TrainingConfig().changed(values, "my.toml")
     assert told in str(caught.value)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "windows.toml"
+    file.write_text("[run]\nsteps = 3\n", encoding="utf-8-sig")
+    assert read_config(file) == {"run": {"steps": 3}}
 
 
 def test_a_file_that_is_no_config_is_named(tmp_path: Path) -> None:

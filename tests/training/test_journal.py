@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from apcodec_deploy.errors import OutputError
 from apcodec_training.journal import Board, Table
 from apcodec_training.means import Means
 
@@ -34,6 +36,18 @@ def test_a_line_that_a_kill_has_cut_is_dropped_with_what_came_after(tmp_path: Pa
     file.write_text("step,a,b\n10,1,2\n" + "\0" * 12 + "\n")  # what a loss of power can leave
     Table(file, ["a", "b"], after=20)
     assert file.read_text() == "step,a,b\n10,1,2\n"
+
+
+def test_what_is_in_the_way_is_named_and_kept(tmp_path: Path) -> None:
+    other = tmp_path / "losses.csv"
+    other.write_text("time,mel\n1,2\n")
+    with pytest.raises(OutputError, match="is no table of a run"):
+        Table(other, ["mel"], after=3)
+    assert other.read_text() == "time,mel\n1,2\n"
+    with pytest.raises(OutputError, match="cannot be written"):
+        Table(tmp_path, ["mel"], after=3)
+    with pytest.raises(OutputError, match="cannot be written"):
+        Board(other, 48_000, after=0)
 
 
 def test_absent_values_leave_their_column_empty(tmp_path: Path) -> None:

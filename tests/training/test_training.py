@@ -213,6 +213,21 @@ def test_a_bad_validation_file_is_listed_and_the_run_goes_on(
     assert len((tmp_path / "run" / "validation.csv").read_text().splitlines()) == 4
 
 
+def test_a_validation_without_a_readable_clip_is_told(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    (tmp_path / "validation").mkdir()
+    soundfile.write(tmp_path / "validation" / "a.wav", np.full(48_000, np.nan), 48_000, subtype="FLOAT")
+    material = Material.find(folder, validation=tmp_path / "validation", clips=2, seed=0)
+    config, said = small.changed({"run": {"validate_every": 6}}, "the test"), list[str]()
+    with RunFolder(tmp_path / "run") as output:
+        Training(config, material, output, HERE, reporting=Reporting(say=said.append)).run()
+    assert "step 6: no validation clip could be read, so best/ cannot be chosen" in said
+
+
+def test_float16_is_not_for_a_cpu(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
+    with pytest.raises(TrainingError, match="float16, which is for CUDA"):
+        ready(small.changed({"run": {"precision": "float16"}}, ""), folder, tmp_path)
+
+
 def test_other_files_are_noticed_when_a_run_goes_on(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     shutil.copytree(folder, tmp_path / "audio")
     train(small, tmp_path / "audio", tmp_path / "run")
@@ -293,8 +308,14 @@ def test_a_resumed_run_does_what_its_config_says_now(tmp_path: Path, small: Trai
     network, codebooks = training.steps.optimiser.param_groups
     assert codebooks["lr"] == 3 * network["lr"] and network["weight_decay"] == 0
     assert lines(tmp_path)[-1]["period_adversarial"] != "", "discriminators join in"
-    with pytest.raises(TrainingError, match="does not fit the config"):
+    with pytest.raises(TrainingError, match=r"does not fit the config: .*size mismatch for embed"):
         ready(small.changed({"run": {"steps": 9}, "network": {"dim": 24}}, ""), folder, tmp_path, resume=True)
+    judges = small.changed({"run": {"steps": 9}, "discriminators": {"period_channels": 3}}, "")
+    with pytest.raises(TrainingError, match=r"leave the periods, .* as they were"):
+        ready(judges, folder, tmp_path, resume=True)
+    torch.save({}, tmp_path / "state_00000008")
+    with pytest.raises(TrainingError, match="is not the state of a run: damaged is missing"):
+        ready(small.changed({"run": {"steps": 9}}, ""), folder, tmp_path, resume=True)
 
 
 def test_one_family_of_discriminators_is_enough(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:

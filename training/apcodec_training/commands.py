@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from apcodec_deploy.cli.console import progress_bar, say
-from apcodec_deploy.errors import TrainingError, require
+from apcodec_deploy.errors import require
 from apcodec_deploy.machine import available_cpus
 
 
@@ -54,7 +54,12 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1. auto takes a GPU if there is one.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: PyTorch's choice.", min=1)] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT_DIR, if there is one.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the newest checkpoint in OUT_DIR, if there is one, with the settings there. --config "
+            "changes them; --preset and --start are for new runs.",
+        ),
     ] = False,
 ) -> None:
     """Train a codec on a folder of audio, by the paper's recipe.
@@ -70,9 +75,8 @@ def train(
     import torch
 
     from apcodec_export.checkpoint import CheckpointFiles
+    from apcodec_training.beginning import beginning
     from apcodec_training.material import Material
-    from apcodec_training.presets import preset as preset_named
-    from apcodec_training.presets import read_config
     from apcodec_training.processes import processes
     from apcodec_training.run_folder import RunFolder
     from apcodec_training.training import Reporting, Training
@@ -80,18 +84,8 @@ def train(
     # A container may grant fewer CPUs than PyTorch counts.
     torch.set_num_threads(threads or min(torch.get_num_threads(), available_cpus()))
     folder = RunFolder(output)
-    if (output / "config.json").exists() and not (output / "training.json").exists():
-        raise TrainingError(f"{output} holds a config.json of something else, which would be lost; name another folder")
-    if not resume and folder.steps:
-        raise TrainingError(f"{output} holds checkpoints; --resume goes on from them, or name another folder")
-    resume = resume and folder.newest is not None
-    chosen = preset_named(preset or "paper")
-    if resume:
-        chosen = chosen.changed(folder.read_config(), str(output / "training.json"))
-    if config is not None:
-        chosen = chosen.changed(read_config(config), str(config))
-    if steps is not None:
-        chosen = chosen.changed({"run": {"steps": steps}}, "--steps")
+    begins = beginning(folder, named=preset, changes=config, steps=steps, resume=resume)
+    chosen, resume = begins.config, begins.resume
 
     with processes(device) as here, progress_bar() as bar, ExitStack() as stack:
         first, begun = here.rank == 0, {"time": time.monotonic()}
@@ -115,6 +109,8 @@ def train(
         )
         if first:
             stack.enter_context(folder)
+            if begins.note:
+                say(begins.note)
             hours = sum(each.seconds for each in material.training) / 3600
             say(
                 f"{len(material.training)} files to train on ({hours:.2f} h), {len(material.validation)} to validate "
@@ -126,7 +122,7 @@ def train(
             folder,
             here,
             resume=resume,
-            start=CheckpointFiles.find(start) if start is not None else None,
+            start=CheckpointFiles.find(start) if start is not None and not resume else None,
             teacher=CheckpointFiles.find(teacher) if teacher is not None else None,
             reporting=Reporting(looking=looked, step=stepped, say=say if first else lambda line: None),
         )

@@ -184,6 +184,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         positive(self, "steps", "log_every", "checkpoint_every")
         positive(self, "validate_every", "keep_checkpoints", "revive_after", "seed", zero=True)
+        if self.seed >= 2**63:
+            raise TrainingError(f"seed is {self.seed}; less than 2**63 is expected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

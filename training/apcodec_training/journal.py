@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from apcodec_deploy.errors import OutputError
 from apcodec_deploy.files import output_errors, written_whole
 from apcodec_export.network import NetworkConfig
 from apcodec_training.validation import METRICS, Heard
@@ -86,9 +87,12 @@ class Table:
         self.path, self.columns = path, ["step", *columns]
         kept = []
         if after and path.exists():
+            with output_errors(path):
+                text_before = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
             # A kill may have cut the last line, which then lacks its end.
-            text_before = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
             lines = [line for line in text_before.splitlines(True) if line.endswith("\n")]
+            if lines and not lines[0].startswith("step,"):
+                raise OutputError(f"{path} is no table of a run, and the run would replace it; move it away")
             kept = [line for line in csv.DictReader(lines) if line["step"].isdecimal() and int(line["step"]) <= after]
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
@@ -111,7 +115,8 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self.sample_rate = sample_rate
-        self._writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
+        with output_errors(folder):
+            self._writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def numbers(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Curves of a group."""

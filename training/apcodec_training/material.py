@@ -97,7 +97,7 @@ class Material:
         """
         found, skipped = _scan(folder, progress)
         if not found:
-            reasons = "".join(f"\n  {path}: {reason}" for path, reason in skipped[:5])
+            reasons = "".join(f"; {reason}" for _, reason in skipped[:5])
             raise TrainingError(
                 f"{folder} holds no audio that can be trained on; {', '.join(sorted(AUDIO_SUFFIXES))} are read{reasons}"
             )
@@ -134,8 +134,11 @@ _VALIDATION = 1
 
 def _scan(folder: Path, progress: Progress) -> tuple[list[Recording], list[tuple[Path, str]]]:
     """What can be read below a folder and what cannot, in the order of their paths."""
-    if not folder.is_dir():
-        raise TrainingError(f"{folder} is not a directory; one with audio files is expected")
+    try:
+        if not folder.is_dir():
+            raise TrainingError(f"{folder} is not a directory; one with audio files is expected")
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be read: {error.strerror or error}") from error
     found, skipped, paths = [], list[tuple[Path, str]](), list[Path]()
 
     def leave_out(path: Path, reason: str) -> None:

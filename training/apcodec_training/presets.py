@@ -39,9 +39,9 @@ def read_config(path: Path) -> dict[str, Any]:
         TrainingError: It cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as Notepad writes it
         values = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{path} cannot be read as a config: {error}") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{path} holds a {type(values).__name__}; sections of keys are expected")

@@ -14,8 +14,10 @@ Every file appears whole. A checkpoint counts once its state is there, which is 
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor
 
 from apcodec_deploy.errors import OutputError, TrainingError
-from apcodec_deploy.files import is_partial, locked, written_whole
+from apcodec_deploy.files import is_partial, locked, make_folder, output_errors, written_whole
 from apcodec_export.checkpoint import read_state
 from apcodec_export.foreign_files import no_weights, unreadable
 from apcodec_export.published import published_config
@@ -34,6 +36,9 @@ from apcodec_training.config import TrainingConfig
 PARTS = ("encoder", "decoder")
 _STATES = 2
 _BEST = "best"
+_SETTINGS = "training.json"
+_WRITTEN = ("config.json", _SETTINGS, "losses.csv", "validation.csv", "skipped.txt", _BEST, "logs")
+_SECTIONS = {"network", "data", "losses", "optimiser", "run"}
 
 
 class RunFolder:
@@ -50,7 +55,7 @@ class RunFolder:
             OutputError: It cannot be made, or another run is writing to it.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._lock = (self.path / ".lock").open("a")
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
@@ -78,6 +83,25 @@ class RunFolder:
         """The step to go on from; None where nothing has been saved."""
         return max(set(self.steps) & self._steps_of("state"), default=None)
 
+    @property
+    def holds_checkpoints(self) -> bool:
+        """Whether a new run would mix with weights that are here, those of ``best`` included."""
+        return bool(self.steps or RunFolder(self.path / _BEST).steps)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run has been begun here."""
+        try:
+            values = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(values, dict) and values.keys() >= _SECTIONS
+
+    @property
+    def taken(self) -> str | None:
+        """A name that a run writes to and that something has already; None where all are free."""
+        return next((name for name in _WRITTEN if os.path.lexists(self.path / name)), None)
+
     def _steps_of(self, part: str) -> set[int]:
         names = (path.name.removeprefix(f"{part}_") for path in self.path.glob(f"{part}_*"))
         return {int(name) for name in names if name.isdecimal()}
@@ -100,7 +124,7 @@ class RunFolder:
             "num_workers": config.data.workers,
             "seed": config.run.seed,
         }
-        for name, values in (("config.json", published), ("training.json", config.to_dict())):
+        for name, values in ((_SETTINGS, config.to_dict()), ("config.json", published)):
             _write_json(self.path / name, values)
 
     def write(
@@ -133,7 +157,7 @@ class RunFolder:
         try:
             best = json.loads((self.path / _BEST / "best.json").read_text(encoding="utf-8"))
             return float(best["score"]) if best["material"] == material else math.inf
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return math.inf
 
     def write_best(
@@ -151,7 +175,8 @@ class RunFolder:
             OutputError: It cannot be written.
         """
         best = RunFolder(self.path / _BEST)
-        best.path.mkdir(exist_ok=True)
+        with output_errors(best.path):
+            best.path.mkdir(exist_ok=True)
         for part in PARTS:
             _save({part: dict(weights[part])}, best.file(part, step))
         _write_json(best.path / "config.json", json.loads((self.path / "config.json").read_text(encoding="utf-8")))
@@ -175,6 +200,8 @@ class RunFolder:
             raise TrainingError(
                 f"{path} cannot be read; remove it to go on from the one before: {_why(path)}"
             ) from error
+        if not isinstance(state, dict):
+            raise TrainingError(f"{path} is not the state of a run; remove it to go on from the one before")
         return weights, state
 
     def read_config(self) -> dict[str, Any]:
@@ -183,13 +210,17 @@ class RunFolder:
         Raises:
             TrainingError: There is none.
         """
-        path = self.path / "training.json"
+        path = self.path / _SETTINGS
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{path} cannot be read ({error}); only a folder of 'apcodec train' can be resumed"
             ) from error
+        if not isinstance(values, dict):
+            raise TrainingError(
+                f"{path} holds a {type(values).__name__}; only a folder of 'apcodec train' can be resumed"
+            )
         return values
 
 
@@ -199,11 +230,11 @@ def _write_json(target: Path, values: Mapping[str, Any]) -> None:
 
 
 def _save(values: dict[str, Any], target: Path) -> None:
+    # Through memory, since PyTorch hides why a file cannot be written, such as a full disk.
+    memory = io.BytesIO()
+    torch.save(values, memory)
     with written_whole(target, overwrite=True) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(values, file)
-        except RuntimeError as error:  # which is what PyTorch makes of a full disk
-            raise OSError(f"PyTorch could not write it ({str(error).splitlines()[0]})") from error
+        file.write(memory.getbuffer())
 
 
 def _why(path: Path) -> str:

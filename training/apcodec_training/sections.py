@@ -58,7 +58,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise TrainingError(f"{where} is {value!r}; a section of keys is expected")
         return {name: _typed(each, get_args(kind)[1], f"{where}: {name}") for name, each in value.items()}
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise TrainingError(f"{where} is {value!r}; a value of type {getattr(kind, '__name__', kind)} is expected")

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
+from apcodec_deploy.errors import TrainingError
+from apcodec_export.checkpoint import Checkpoint, CheckpointFiles
 from apcodec_export.model.layers import WeightNormConv1d
 from apcodec_export.model.network import Decoder, Encoder
 from apcodec_export.model.quantizer import ResidualVectorQuantizer, VectorQuantizer
 from apcodec_export.network import NetworkConfig
+from apcodec_training.config import TrainingConfig
 from apcodec_training.generator import Generator
 
 CLUSTER_ROUNDS = 12
@@ -115,3 +119,32 @@ def clusters(points: Tensor, count: int, random: torch.Generator) -> Tensor:
         strays = points[torch.randint(len(points), (count,), generator=random).to(points.device)]
         centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), strays)
     return centres
+
+
+def started(config: TrainingConfig, start: CheckpointFiles | None) -> Generator:
+    """A generator with the weights to start from.
+
+    Raises:
+        CheckpointError: They cannot be read.
+        TrainingError: They are of another network than the config's.
+    """
+    if start is None:
+        return new_generator(config.network, config.run.seed)
+    checkpoint = Checkpoint.load(start)
+    if checkpoint.network != config.network:
+        different = differences(checkpoint.network, config.network)
+        raise TrainingError(
+            f"{start.encoder.parent} is another network than the config's: {different}; "
+            "name the --preset of its size, or change [network] in --config"
+        )
+    checkpoint.encoder.requires_grad_(True)
+    checkpoint.decoder.requires_grad_(True)
+    return Generator(config.network, checkpoint.encoder, checkpoint.decoder)
+
+
+def differences(there: NetworkConfig, here: NetworkConfig) -> str:
+    """The numbers in which two networks differ, for a message; empty where they are the same."""
+    now = asdict(here)
+    return "; ".join(
+        f"{name} is {value} there and {now[name]} here" for name, value in asdict(there).items() if now[name] != value
+    )

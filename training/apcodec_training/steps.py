@@ -249,15 +249,15 @@ class Steps:
                 self.generator.load(state.get("weights") or weights)
             _load_moments(self.optimiser, state["optimiser"])
             if self.discriminators is not None and self.judge_optimiser is not None and state["discriminators"]:
-                self.discriminators.load_state_dict(state["discriminators"])
+                _load_judges(self.discriminators, state["discriminators"])
                 _load_moments(self.judge_optimiser, state["judge_optimiser"])
             if self._scaler.is_enabled() and state["scaler"]:
                 self._scaler.load_state_dict(state["scaler"])
             self.usage.idle.copy_(state["idle"])
             self.usage.counts.copy_(state["counts"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise TrainingError(f"the checkpoint does not fit the config: {reason}") from error
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise TrainingError(f"the checkpoint does not fit the config: {reason[:300]}") from error
 
 
 def _compiled(generator: Generator) -> nn.Module:
@@ -265,6 +265,16 @@ def _compiled(generator: Generator) -> nn.Module:
     if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl"))):
         raise TrainingError("run.compiled needs a C++ compiler, and there is none; install g++ or leave it out")
     return cast(nn.Module, torch.compile(generator))
+
+
+def _load_judges(discriminators: nn.Module, state: dict[str, Any]) -> None:
+    try:
+        discriminators.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(
+            "the checkpoint's discriminators are not those of the config; leave the periods, period_channels, "
+            "resolutions and resolution_channels of [discriminators] as they were"
+        ) from error
 
 
 def _load_moments(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

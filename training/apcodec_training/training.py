@@ -24,7 +24,7 @@ from apcodec_training.means import Means
 from apcodec_training.processes import Processes
 from apcodec_training.run_folder import RunFolder
 from apcodec_training.segments import Batch, Segments, batches
-from apcodec_training.start import centre_on_mean_spectrum, fill_codebooks, new_generator
+from apcodec_training.start import centre_on_mean_spectrum, fill_codebooks, started
 from apcodec_training.steps import NotFinite, StepResult, Steps
 from apcodec_training.transplant import takes_after, transplant
 from apcodec_training.validation import Heard, validate
@@ -83,16 +83,20 @@ class Training:
             raise TrainingError(
                 f"a batch of {config.data.batch_size} segments cannot be shared by {processes.world} processes"
             )
+        if config.run.precision == "float16" and processes.device.type == "cpu":
+            raise TrainingError("run.precision is float16, which is for CUDA; bfloat16 or float32 trains on a CPU")
         told = None if teacher is None else Teacher(Checkpoint.load(teacher), config.network, processes.device)
         taught = start is None and told is not None and takes_after(config.network, told.network)
-        if start is not None or taught:  # trained weights need none of what helps new ones
+        if (start is not None or taught) and not resume:  # trained weights need none of what helps new ones
             config = replace(config, start=StartConfig())
         self.config, self.material, self.folder, self.processes = config, material, folder, processes
         self.reporting = reporting or Reporting()
         self.segments = Segments(material.training, config.data, config.network.sample_rate, config.run.seed)
         self.done, self.damaged, self.named = 0, dict[str, str](), set[str]()
         self.means = Means()
-        generator = _started(config, start)
+        generator = started(config, start)
+        if not resume and not processes.rank:
+            folder.write_config(config)  # before anything else: it tells whose folder this is
         if not resume and config.start.mean_spectrum:
             centre_on_mean_spectrum(generator.to(processes.device), self._first_batches())
         generator.teacher = told
@@ -101,8 +105,8 @@ class Training:
         self.steps = Steps(config, generator, processes)
         if resume:
             self._resume()
-        if not processes.rank:
-            folder.write_config(config)
+            if not processes.rank:
+                folder.write_config(config)
 
     def _resume(self) -> None:
         newest = self.folder.newest
@@ -113,6 +117,10 @@ class Training:
                 f"{self.folder.path} is at step {newest} of {self.config.run.steps}; a larger --steps trains on"
             )
         weights, state = self.folder.read(newest)
+        if missing := {"steps", "means", "damaged", "material"} - state.keys():
+            raise TrainingError(
+                f"{self.folder.file('state', newest)} is not the state of a run: {min(missing)} is missing"
+            )
         self.steps.restore(weights, state["steps"])
         self._check_teacher(state.get("teacher"))
         self.means.restore(state["means"])
@@ -139,7 +147,8 @@ class Training:
         teacher = self.steps.generator.teacher
         if (now := None if teacher is None else teacher.fingerprint) != before:
             names = ("no teacher" if each is None else f"the teacher {each[:16]}" for each in (before, now))
-            raise TrainingError("{} was there until now, {} is named; name the same one with --teacher".format(*names))
+            advice = "leave --teacher out" if before is None else "name the same one with --teacher"
+            raise TrainingError("{} was there until now, {} is named; {}".format(*names, advice))
 
     def _first_batches(self) -> Iterator[Tensor]:
         """What the start is fitted to: the first steps' audio, the same in every process."""
@@ -276,6 +285,8 @@ class Training:
             heard=lambda clip: clips.append(clip) if len(clips) < _HEARD_CLIPS else None,
             damaged=lambda path, reason: self._note_damaged([(path, reason)]),
         )
+        if not values and self.material.validation:
+            self.reporting.say(f"step {self.done}: no validation clip could be read, so best/ cannot be chosen")
         if values:
             journal.validation(self.done, values, clips)
             told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
@@ -298,20 +309,3 @@ class Training:
             "teacher": None if self.steps.generator.teacher is None else self.steps.generator.teacher.fingerprint,
         }
         self.folder.write(self.done, weights, state, self.config.run.keep_checkpoints)
-
-
-def _started(config: TrainingConfig, start: CheckpointFiles | None) -> Generator:
-    """A generator with the weights to start from."""
-    if start is None:
-        return new_generator(config.network, config.run.seed)
-    checkpoint = Checkpoint.load(start)
-    if checkpoint.network != config.network:
-        different = [
-            f"{name} is {getattr(checkpoint.network, name)} there and {value} here"
-            for name, value in config.to_dict()["network"].items()
-            if getattr(checkpoint.network, name) != value
-        ]
-        raise TrainingError(f"{start.encoder.parent} is another network than the config's: {'; '.join(different)}")
-    checkpoint.encoder.requires_grad_(True)
-    checkpoint.decoder.requires_grad_(True)
-    return Generator(config.network, checkpoint.encoder, checkpoint.decoder)

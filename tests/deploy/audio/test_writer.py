@@ -207,5 +207,5 @@ class TestLimits:
         np.testing.assert_array_equal(soundfile.read(tmp_path / "a.flac")[0].T, audio)
 
     def test_a_folder_that_is_not_there_is_reported(self, tmp_path: Path) -> None:
-        with pytest.raises(OutputError):
+        with pytest.raises(FileNotFoundError):  # whoever writes a file whole turns it into an error of ours
             AudioWriter(tmp_path / "missing" / "a.wav", AudioFormat.of("wav"), 48000, 1, 100)

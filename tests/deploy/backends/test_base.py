@@ -36,6 +36,7 @@ from apcodec_deploy.errors import ApcodecError, BackendError, DeviceError, Engin
         ({"engines": "e", "name": "openvino"}, "--engines are TensorRT's"),
         ({"device": "cpu", "name": "tensorrt"}, "TensorRT runs on a GPU only"),
         ({"threads": 0}, "0 threads"),
+        ({"device": 0}, "no device is called 0"),
         ({"engines": "e", "device": "cpu"}, "--engines are TensorRT's"),
         ({"engines": "e", "name": "onnxruntime"}, "--engines are TensorRT's"),
     ],

@@ -78,7 +78,7 @@ def test_only_the_cpus_of_this_process_count() -> None:
     assert 1 <= available_cpus() <= 4096
 
 
-@pytest.mark.parametrize("threads", [0, -5, "2", 1.0, True])
+@pytest.mark.parametrize("threads", [0, -5, "2", 1.0, True, 1025, 100_000])
 def test_a_number_of_threads_that_is_none_is_refused(threads: int) -> None:
     with pytest.raises(BackendError, match="threads"):
         create(Bundle.embedded(), BackendOptions(threads=threads))

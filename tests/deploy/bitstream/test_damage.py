@@ -38,6 +38,8 @@ def test_a_cut_says_how_much_is_whole(small: Header, codes: Codes, write_apc: Wr
     data = write_apc(small, codes)
     with pytest.raises(BitstreamError, match=rf"{len(data) - 1} of {len(data)} bytes, 2 of 3 chunks are whole"):
         read(data[:-1])
+    with pytest.raises(BitstreamError, match="0 of 3 chunks are whole; there is nothing to salvage"):
+        read(data[: HEADER + 3])
 
 
 def test_a_damaged_chunk_is_named(small: Header, codes: Codes, write_apc: WriteApc) -> None:

@@ -70,6 +70,7 @@ def main() -> None:
         )["step_seconds"]
         steps = max(1, round(options.seconds / each))
         found = trial(config(changes, options.precision, steps), options.audio, options.validation, options.start)
+        del found["losses"]
         rows.append({"name": name, "changes": changes, "steps": steps, **found})
         means = ", ".join(f"{key} {value:.3f}" for key, value in found["validation"][-1].items() if key != "step")
         print(f"{name}: {steps} steps of {each:.2f} s, {means}", flush=True)

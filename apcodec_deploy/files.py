@@ -18,6 +18,7 @@ from apcodec_deploy.errors import AudioError, OutputError
 
 _PARTIAL_PREFIX = ".apcodec-"
 PARTIAL_SUFFIX = ".part"
+_being_written = set[Path]()
 
 
 def partial_path(target: Path) -> Path:
@@ -37,6 +38,7 @@ def partially_written(target: Path) -> Iterator[Path]:
         OutputError: It cannot be written.
     """
     partial = partial_path(target)
+    _being_written.add(partial)
     try:
         with output_errors(target):
             make_folder(target.parent)
@@ -45,6 +47,8 @@ def partially_written(target: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink()
         raise
+    finally:
+        _being_written.discard(partial)
 
 
 def put_in_place(target: Path, *, overwrite: bool) -> None:
@@ -61,6 +65,11 @@ def put_in_place(target: Path, *, overwrite: bool) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def unfinished() -> list[Path]:
+    """Files that this process has begun and neither put in place nor removed, as in a thread that it leaves."""
+    return sorted(path for path in _being_written.copy() if os.path.lexists(path))
 
 
 def is_partial(path: Path) -> bool:
@@ -86,6 +95,7 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
     if temporary is None:
         # Not the target's name with something added, which could be longer than a name may be.
         temporary = target.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+    _being_written.add(temporary)
     try:
         with output_errors(target):
             make_folder(target.parent)
@@ -94,6 +104,7 @@ def written_whole(target: Path, *, overwrite: bool, temporary: Path | None = Non
     finally:
         with suppress(OSError):
             temporary.unlink()
+        _being_written.discard(temporary)
 
 
 @contextmanager

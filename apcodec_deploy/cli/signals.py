@@ -12,8 +12,7 @@ from typing import ClassVar
 import typer
 
 from apcodec_deploy.cli.console import say
-from apcodec_deploy.files import PARTIAL_SUFFIX
-from apcodec_deploy.workers import any_left
+from apcodec_deploy.files import unfinished
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 INTERRUPTED = 128 + signal.SIGINT
@@ -84,7 +83,6 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        left = any_left("aside", "transcode")  # that one writes to a partial file may be, as it was not waited for
-        end = f"a {PARTIAL_SUFFIX} file may be left" if left else "nothing is left half written"
-        say(f"stopped; finished files stay, and {end}")
+        left = ", ".join(map(str, unfinished())) or "nothing"
+        say(f"stopped; finished files stay, and {left} is left half written")
         raise typer.Exit(INTERRUPTED) from None

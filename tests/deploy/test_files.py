@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apcodec_deploy.errors import AudioError, OutputError
-from apcodec_deploy.files import folder_written_whole, open_input, written_whole
+from apcodec_deploy.files import folder_written_whole, open_input, partially_written, unfinished, written_whole
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,6 +155,19 @@ def test_an_input_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> N
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(AudioError, match=f"{name} (cannot be read: |is no regular file)"):
         open_input(tmp_path / name)
+
+
+def test_what_is_being_written_is_known(tmp_path: Path) -> None:
+    before = unfinished()
+    with written_whole(tmp_path / "a", overwrite=False) as temporary:
+        assert unfinished() == before, "nothing is there yet"
+        temporary.touch()
+        assert set(unfinished()) - set(before) == {temporary}
+    with pytest.raises(KeyboardInterrupt), partially_written(tmp_path / "b") as temporary:
+        temporary.touch()
+        assert set(unfinished()) - set(before) == {temporary}
+        raise KeyboardInterrupt
+    assert unfinished() == before
 
 
 def test_a_folder_appears_whole_and_takes_the_place_of_another(tmp_path: Path) -> None:

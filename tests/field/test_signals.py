@@ -103,7 +103,7 @@ def test_a_silent_producer_holds_nothing_up(tmp_path: Path, clip: Path, number: 
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_that_comes_twice_leaves_nothing_half_written(tmp_path: Path, clip: Path, number: int) -> None:
     """As a terminal and a parent process send it: the second one comes while the first is being obeyed."""
     soundfile.write(clip, np.tile(soundfile.read(clip)[0], 60), 48_000)

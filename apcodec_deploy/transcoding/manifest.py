@@ -82,6 +82,10 @@ class Manifest:
             manifest._begin(settings, fresh=fresh)
             yield manifest
             os.fsync(descriptor)
+            if not _is_at(path, descriptor):
+                raise OutputError(
+                    f"{path} was removed while the job ran, so its results are not recorded; run it with --overwrite"
+                )
         finally:
             os.close(descriptor)
 
@@ -173,3 +177,11 @@ class Manifest:
 def now() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -56,6 +56,17 @@ def test_what_was_done_is_not_done_again(folder: Path) -> None:
     assert len(History.read(folder / MANIFEST).done) == 1
 
 
+@pytest.mark.parametrize("instead", [None, "another"])
+def test_a_manifest_that_goes_while_a_job_runs_is_told(folder: Path, instead: str | None) -> None:
+    with (
+        pytest.raises(OutputError, match=r"was removed while the job ran.*--overwrite"),
+        Manifest.open(folder, SETTINGS, fresh=False),
+    ):
+        (folder / MANIFEST).unlink()
+        if instead:
+            (folder / MANIFEST).write_text(instead)
+
+
 def test_a_source_that_changed_is_done_again_and_one_that_was_touched_is_not(folder: Path) -> None:
     source = folder.parent / "a.wav"
     os.utime(source, ns=(1, 1))

@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:
     other.mkdir()
     for name in ("config.json", "losses.csv", "training.json", "logs"):
         (other / name).write_text("[1]")
-        with pytest.raises(TrainingError, match=rf"{name} is of something else and would be lost"):
+        with pytest.raises(TrainingError, match=rf"{name} belongs to something else and would be written over"):
             train(folder, other, "--resume")
         assert [(other / name).read_text(), *other.iterdir()] == ["[1]", other / name]
         (other / name).unlink()

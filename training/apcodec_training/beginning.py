@@ -44,7 +44,9 @@ def beginning(
     """
     held, goes_on = folder.is_run, resume and folder.newest is not None
     if not held and not goes_on and (foreign := folder.taken):
-        raise TrainingError(f"{folder.path / foreign} is of something else and would be lost; name another folder")
+        raise TrainingError(
+            f"{folder.path / foreign} belongs to something else and would be written over; name another folder"
+        )
     if not resume and folder.holds_checkpoints:
         raise TrainingError(f"{folder.path} holds checkpoints; --resume goes on from them, or name another folder")
     if resume and folder.newest is None and folder.steps:

@@ -37,7 +37,7 @@ def blended(shares: Sequence[float], states: Sequence[State]) -> State:
         odd = sorted(name for name in first.keys() | state.keys() if _shape(first, name) != _shape(state, name))
         if odd:
             shapes = " and ".join(
-                str(list(shape) if (shape := _shape(each, odd[0])) else None) for each in (first, state)
+                "none" if (shape := _shape(each, odd[0])) is None else str(list(shape)) for each in (first, state)
             )
             raise CheckpointError(
                 f"the checkpoints differ in {odd[0]}, whose shapes are {shapes}; only those of one network have a mean"

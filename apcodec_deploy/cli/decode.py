@@ -43,9 +43,9 @@ def decode(
     standard output. Decoding from standard input begins when all codes have arrived, because a stream's length stands
     at its end. Only live codes ('apcodec encode --live') are played while they come: as wav, with -o -.
     """
-    form = AudioFormat.of(to or ending(inputs, output) or "wav", subtype)
     named = ending(inputs, output)
-    if named in FORMATS and FORMATS[named][0] != FORMATS[form.name][0]:
+    form = AudioFormat.of(to or named or "wav", subtype)
+    if named in FORMATS and named != form.name:
         raise OutputError(f"{output} ends in {named}, and --to says {form.name}; make them agree")
     standard = is_standard(inputs, output)
     tasks = [] if standard else tasks_for(inputs, output, form.name)

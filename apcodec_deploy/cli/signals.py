@@ -25,7 +25,7 @@ READER_GONE = 128 + 13
 
 
 class Signals:
-    """Raises ``KeyboardInterrupt`` for every signal that asks for the end, and remembers the first one."""
+    """Raises ``KeyboardInterrupt`` for signals that ask for the end, but for repeats at once, and remembers the first."""
 
     _listening: ClassVar[Signals | None] = None
 

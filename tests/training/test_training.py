@@ -1,45 +1,24 @@
-"""Whole runs: they learn, they go on after a kill as if nothing had happened, and bad input does not end them."""
+"""Whole runs: they learn, an interrupt saves what was learned, and bad input does not end them."""
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from training_runs import HERE, lines, ready, train
 
 from apcodec_deploy.errors import TrainingError
 from apcodec_export.checkpoint import CheckpointFiles
 from apcodec_training.config import TrainingConfig
 from apcodec_training.material import Material
-from apcodec_training.processes import Processes
 from apcodec_training.run_folder import RunFolder
 from apcodec_training.training import Reporting, Training
-
-HERE = Processes(0, 1, torch.device("cpu"))
-
-
-def ready(config: TrainingConfig, audio: Path, output: Path, **options: Any) -> Training:
-    material = Material.find(audio, validation=None, clips=config.data.validation_clips, seed=config.run.seed)
-    return Training(config, material, RunFolder(output), HERE, **options)
-
-
-def train(config: TrainingConfig, audio: Path, output: Path, **options: Any) -> Training:
-    with RunFolder(output):
-        training = ready(config, audio, output, **options)
-        training.run()
-    return training
-
-
-def lines(output: Path, *, without: tuple[str, ...] = ("seconds",)) -> list[dict[str, str]]:
-    with (output / "losses.csv").open(newline="") as file:
-        return [{key: value for key, value in line.items() if key not in without} for line in csv.DictReader(file)]
 
 
 @pytest.mark.slow
@@ -66,53 +45,6 @@ def test_a_small_model_learns_four_clips_by_heart(tmp_path: Path, small: Trainin
     train(config, tmp_path / "audio", tmp_path / "run")
     mel = [float(line["mel_l1"]) for line in lines(tmp_path / "run")]
     assert mel[-1] < 0.25 * mel[0]
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
-    config = small.changed(
-        {
-            # Everything that has a memory: warm-up, codebooks from data, revival, discriminators that join in late.
-            "start": {"mean_spectrum": True, "codebooks_from_data": True, "steps_without_quantizer": 2},
-            "discriminators": {"first_step": 4, "samples": 500},
-            "optimiser": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 3, "gradient_norm": 100.0},
-            "data": {"gain_db": [-6.0, 3.0]},
-            "run": {"steps": 9, "log_every": 2, "checkpoint_every": 3, "validate_every": 4, "revive_after": 2},
-        },
-        "the test",
-    )
-    whole = train(config, folder, tmp_path / "whole")
-    assert whole.done == 9
-
-    class Stop(Exception):
-        pass
-
-    def stop_at(step: int) -> Reporting:
-        def stepped(done: int, losses: dict[str, float]) -> None:
-            if done == step:
-                raise Stop
-
-        return Reporting(step=stepped)
-
-    # Ends without a word in the middle of an interval, twice, and once right where the codebooks are to be filled.
-    with pytest.raises(Stop):
-        train(config, folder, tmp_path / "parts", reporting=stop_at(5))
-    assert RunFolder(tmp_path / "parts").newest == 3
-    with pytest.raises(Stop):
-        train(config, folder, tmp_path / "parts", resume=True, reporting=stop_at(8))
-    assert RunFolder(tmp_path / "parts").newest == 6
-    train(config, folder, tmp_path / "parts", resume=True)
-
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
-    assert (tmp_path / "parts" / "validation.csv").read_text() == (tmp_path / "whole" / "validation.csv").read_text()
-    for part in ("encoder", "decoder"):
-        mine, theirs = (
-            torch.load(tmp_path / run / f"{part}_00000009", weights_only=True)[part] for run in ("parts", "whole")
-        )
-        assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
-    first, last = lines(tmp_path / "whole")[0], lines(tmp_path / "whole")[-1]
-    assert first["codebook"] == "" and first["period_adversarial"] == ""
-    assert all(last[name] for name in ("codebook", "period_adversarial", "resolution_features", "gradient_norm"))
 
 
 def test_an_interrupt_waits_for_the_step_and_saves_it(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
@@ -228,17 +160,6 @@ def test_float16_is_not_for_a_cpu(tmp_path: Path, small: TrainingConfig, folder:
         ready(small.changed({"run": {"precision": "float16"}}, ""), folder, tmp_path)
 
 
-def test_other_files_are_noticed_when_a_run_goes_on(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
-    shutil.copytree(folder, tmp_path / "audio")
-    train(small, tmp_path / "audio", tmp_path / "run")
-    (tmp_path / "audio" / "clip 2.flac").unlink()
-    said: list[str] = []
-    more = small.changed({"run": {"steps": 7}}, "the test")
-    train(more, tmp_path / "audio", tmp_path / "run", resume=True, reporting=Reporting(say=said.append))
-    assert any("not those that the run was begun with" in line for line in said)
-    assert RunFolder(tmp_path / "run").read_config()["run"]["steps"] == 7, "the next resume does what this one did"
-
-
 def test_a_run_starts_from_a_trained_checkpoint(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     train(small, folder, tmp_path / "first")
     helped = small.changed(
@@ -294,36 +215,7 @@ def test_a_compiled_run_needs_a_compiler(
         ready(small.changed({"run": {"compiled": True}}, ""), folder, tmp_path)
 
 
-def test_a_finished_run_says_that_it_is(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
-    train(small, folder, tmp_path)
-    with pytest.raises(TrainingError, match="is at step 6 of 6; a larger --steps"):
-        ready(small, folder, tmp_path, resume=True)
-
-
-def test_a_resumed_run_does_what_its_config_says_now(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
-    without = {f"{family}_{kind}": 0.0 for family in ("period", "resolution") for kind in ("adversarial", "features")}
-    train(small.changed({"losses": without}, ""), folder, tmp_path)
-    changes = {"run": {"steps": 8}, "optimiser": {"codebook_rate": 3.0, "weight_decay": 0.0}}
-    training = train(small.changed(changes, ""), folder, tmp_path, resume=True)
-    network, codebooks = training.steps.optimiser.param_groups
-    assert codebooks["lr"] == 3 * network["lr"] and network["weight_decay"] == 0
-    assert lines(tmp_path)[-1]["period_adversarial"] != "", "discriminators join in"
-    with pytest.raises(TrainingError, match=r"does not fit the config: .*size mismatch for embed"):
-        ready(small.changed({"run": {"steps": 9}, "network": {"dim": 24}}, ""), folder, tmp_path, resume=True)
-    judges = small.changed({"run": {"steps": 9}, "discriminators": {"period_channels": 3}}, "")
-    with pytest.raises(TrainingError, match=r"leave the periods, .* as they were"):
-        ready(judges, folder, tmp_path, resume=True)
-    torch.save({}, tmp_path / "state_00000008")
-    with pytest.raises(TrainingError, match="is not the state of a run: damaged is missing"):
-        ready(small.changed({"run": {"steps": 9}}, ""), folder, tmp_path, resume=True)
-
-
 def test_one_family_of_discriminators_is_enough(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
     train(small.changed({"losses": {"period_adversarial": 0, "period_features": 0}}, ""), folder, tmp_path)
     last = lines(tmp_path)[-1]
     assert last["period_discriminator"] == "" and last["resolution_discriminator"] != ""
-
-
-def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path, small: TrainingConfig, folder: Path) -> None:
-    with pytest.raises(TrainingError, match="no checkpoint to go on from"):
-        ready(small, folder, tmp_path, resume=True)

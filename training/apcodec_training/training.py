@@ -96,7 +96,7 @@ class Training:
         self.means = Means()
         generator = started(config, start)
         if not resume and not processes.rank:
-            folder.write_config(config)  # before anything else: it tells whose folder this is
+            folder.write_config(config)  # before anything else is written: it tells whose folder this is
         if not resume and config.start.mean_spectrum:
             centre_on_mean_spectrum(generator.to(processes.device), self._first_batches())
         generator.teacher = told

@@ -25,7 +25,7 @@ READER_GONE = 128 + 13
 
 
 class Signals:
-    """Raises ``KeyboardInterrupt`` for signals that ask for the end, but for repeats at once, and remembers the first."""
+    """Raises ``KeyboardInterrupt`` for a signal that asks for the end; remembers the first, and ignores its echoes."""
 
     _listening: ClassVar[Signals | None] = None
 
